@@ -1,0 +1,85 @@
+"""Shared factories: each test states only what it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+from perturbcast.schema import PerturbationData, content_hash
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+def _make_data(
+    *,
+    effects: Mapping[tuple[str, str], Sequence[float]] | None = None,
+    contexts: Sequence[str] = ("a", "b", "c"),
+    perturbations: Sequence[str] = ("G0", "G1", "G2"),
+    genes: int = 6,
+    cells: int = 30,
+    noise: float = 0.1,
+    seed: int = 0,
+    batches: int = 0,
+    dataset: str = "made",
+) -> PerturbationData:
+    """Cells around a baseline per context plus an effect per condition.
+
+    ``effects`` maps (perturbation, context) to a delta [gene]; by default G<k> lowers gene k by 0.5. Genes
+    are G0, G1, ...; baselines are 2 + context index.
+    """
+    rng = np.random.default_rng(seed)
+    names = [f"G{i}" for i in range(genes)]
+    blocks, rows = [], []
+    for c, context in enumerate(contexts):
+        for perturbation in ("control", *perturbations):
+            delta = np.zeros(genes)
+            if effects is not None:
+                if perturbation != "control" and (perturbation, context) not in effects:
+                    continue
+                delta += np.asarray(effects.get((perturbation, context), delta))
+            else:
+                for target in perturbation.split("+"):
+                    if target in names:
+                        delta[names.index(target)] -= 0.5
+            blocks.append(2.0 + c + delta + noise * rng.standard_normal((cells, genes)))
+            rows += [(perturbation, context)] * cells
+    x = sp.csr_matrix(np.clip(np.concatenate(blocks), 0, None).astype(np.float32))
+    obs = pd.DataFrame(rows, columns=["perturbation", "context"])
+    obs["is_control"] = obs["perturbation"] == "control"
+    if batches:
+        obs["batch"] = [f"batch{i % batches}" for i in range(len(obs))]
+    obs.index = pd.Index([f"cell{i:05d}" for i in range(len(obs))])
+    meta = {
+        "dataset": dataset,
+        "scale": "log1p(counts per 10 000)",
+        "unit": "cell",
+        "preprocessing": ["made by a test"],
+        "content_hash": content_hash(x, names, obs),
+    }
+    return PerturbationData(x=x, genes=tuple(names), obs=obs, meta=meta)
+
+
+@pytest.fixture(scope="session")
+def make_data() -> Callable[..., PerturbationData]:
+    """Factory of small measured data with known effects."""
+    return _make_data
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real measured data and parity values."""
+    if not SHARED.is_dir():
+        pytest.skip("../shared (real measured data) is not beside this checkout")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository root."""
+    return ROOT
