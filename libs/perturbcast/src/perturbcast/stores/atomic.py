@@ -1,0 +1,42 @@
+"""Outputs appear whole or not at all: written under a temporary name beside, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+__all__ = ["replacing", "write_bytes", "write_json"]
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` to write to; it takes the name of ``path`` when the block ends well.
+
+    The temporary name keeps the suffix, which numpy and anndata look at. After an error nothing remains.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        yield beside
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole."""
+    with replacing(path) as beside:
+        beside.write_bytes(content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON in one way (sorted keys, a final newline), so that equal values give equal bytes.
+
+    Raises:
+        ValueError: the value holds NaN or infinity, which JSON cannot say.
+    """
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, (text + "\n").encode())

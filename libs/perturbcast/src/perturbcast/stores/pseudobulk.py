@@ -1,0 +1,183 @@
+"""Condition means from cells: what most models are fitted on and what most metrics compare.
+
+A delta is the mean of a condition's cells minus the mean of its matched controls. Controls are matched
+by context, and by batch where every batch of the condition holds controls: then each batch's control
+mean is weighted by the share of the condition's cells in it, so that a batch effect is not mistaken for
+a response. Memory is one dense row per condition; cells stay sparse.
+
+Axes: C conditions, G genes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.sparse as sp
+
+from perturbcast.schema import CONTROL, Condition, PerturbationData
+
+__all__ = ["Effects", "control_means", "effects", "mean_and_variance"]
+
+MIN_BATCH_CONTROLS = 5  # below this a batch's control mean is noisier than the batch effect it removes
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Effects:
+    """Measured effects of conditions, in the units of X.
+
+    Attributes:
+        conditions: C perturbed conditions.
+        genes: G gene names.
+        delta: [condition, gene] perturbed mean minus matched control mean.
+        control: [condition, gene] matched control mean.
+        error: [condition, gene] sampling variance of ``delta`` (cell variance over cell count, both groups).
+        n_cells: [condition] perturbed cells.
+        matching: per condition ``context`` or ``context+batch``.
+    """
+
+    conditions: tuple[Condition, ...]
+    genes: tuple[str, ...]
+    delta: np.ndarray
+    control: np.ndarray
+    error: np.ndarray
+    n_cells: np.ndarray
+    matching: tuple[str, ...]
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean perturbed expression [condition, gene]."""
+        return self.control + self.delta
+
+    def select(self, rows: np.ndarray) -> Effects:
+        """The named rows (index or mask)."""
+        index = np.arange(len(self.conditions))[rows]
+        return dataclasses.replace(
+            self,
+            conditions=tuple(self.conditions[i] for i in index),
+            delta=self.delta[index],
+            control=self.control[index],
+            error=self.error[index],
+            n_cells=self.n_cells[index],
+            matching=tuple(self.matching[i] for i in index),
+        )
+
+
+def mean_and_variance(x: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and unbiased variance [gene] of the rows of a sparse matrix, in float64 without a dense copy.
+
+    One row has variance 0: there is nothing to estimate it from.
+    """
+    n = x.shape[0]
+    if n == 0:
+        raise ValueError("A mean needs at least one cell; the selection holds none.")
+    squared = x.copy()
+    squared.data = squared.data.astype(np.float64) ** 2
+    mean = np.asarray(x.sum(axis=0, dtype=np.float64)).ravel() / n
+    mean_square = np.asarray(squared.sum(axis=0, dtype=np.float64)).ravel() / n
+    variance = np.clip(mean_square - mean**2, 0.0, None) * (n / (n - 1) if n > 1 else 0.0)
+    return mean, variance
+
+
+def control_means(data: PerturbationData, *, among: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """Mean control expression [gene] per context.
+
+    Args:
+        data: measured cells.
+        among: barcodes to look at (default all cells); perturbed ones are ignored.
+    """
+    cells = data if among is None else data.subset(among)
+    control = cells.obs["is_control"].to_numpy()
+    context = cells.obs["context"].astype(str).to_numpy()
+    return {
+        name: mean_and_variance(cells.x[np.flatnonzero(control & (context == name))])[0]
+        for name in sorted(set(context[control]))
+    }
+
+
+def effects(data: PerturbationData, *, cells: Sequence[str], conditions: Sequence[Condition]) -> Effects:
+    """Effects of ``conditions`` from the named perturbed cells and all controls of their contexts.
+
+    Args:
+        data: measured cells, controls included.
+        cells: barcodes that may be used for the perturbed means (one part of a split).
+        conditions: conditions to compute, in this order.
+
+    Raises:
+        ValueError: a condition has no cell among ``cells``, or its context has no controls.
+    """
+    position = data.obs.index.get_indexer(list(cells))
+    perturbation = data.obs["perturbation"].astype(str).to_numpy()
+    context = data.obs["context"].astype(str).to_numpy()
+    is_control = data.obs["is_control"].to_numpy()
+    batch = data.obs["batch"].astype(str).to_numpy() if "batch" in data.obs else None
+    groups: dict[tuple[str, str], list[int]] = {}
+    for i in position[~is_control[position]]:
+        groups.setdefault((perturbation[i], context[i]), []).append(int(i))
+
+    pools: dict[tuple[str, str | None], tuple[np.ndarray, np.ndarray, int]] = {}
+
+    def pool(name: str, of_batch: str | None) -> tuple[np.ndarray, np.ndarray, int]:
+        key = (name, of_batch)
+        if key not in pools:
+            mask = is_control & (context == name)
+            if of_batch is not None and batch is not None:
+                mask &= batch == of_batch
+            rows = np.flatnonzero(mask)
+            pools[key] = (*mean_and_variance(data.x[rows]), len(rows))
+        return pools[key]
+
+    shape = (len(conditions), len(data.genes))
+    delta, control, error = np.empty(shape), np.empty(shape), np.empty(shape)
+    n_cells, matching = np.empty(shape[0], dtype=np.int64), []
+    for row, condition in enumerate(conditions):
+        rows = groups.get((condition.perturbation, condition.context))
+        if rows is None or condition.perturbation == CONTROL:
+            raise ValueError(
+                f"An effect needs perturbed cells; {str(condition)!r} has none among the {len(position)} given. "
+                "The part of the split and its list of conditions do not belong together."
+            )
+        if not (is_control & (context == condition.context)).any():
+            raise ValueError(
+                f"An effect needs matched controls; context {condition.context!r} holds none. "
+                "Leave its conditions out, or import control cells of that context."
+            )
+        mean, variance = mean_and_variance(data.x[rows])
+        shares = _batch_shares(condition, rows, batch=batch, is_control=is_control, context=context)
+        control_mean, control_error = np.zeros(shape[1]), np.zeros(shape[1])
+        for name, share in shares.items():
+            pool_mean, pool_variance, n = pool(condition.context, name)
+            control_mean += share * pool_mean
+            control_error += share**2 * pool_variance / n
+        delta[row], control[row] = mean - control_mean, control_mean
+        error[row] = variance / len(rows) + control_error
+        n_cells[row] = len(rows)
+        matching.append("context" if None in shares else "context+batch")
+    return Effects(
+        conditions=tuple(conditions),
+        genes=data.genes,
+        delta=delta,
+        control=control,
+        error=error,
+        n_cells=n_cells,
+        matching=tuple(matching),
+    )
+
+
+def _batch_shares(
+    condition: Condition,
+    rows: list[int],
+    *,
+    batch: np.ndarray | None,
+    is_control: np.ndarray,
+    context: np.ndarray,
+) -> dict[str | None, float]:
+    """Share of the condition's cells in each batch; one whole share without a name where batches lack controls."""
+    if batch is None:
+        return {None: 1.0}
+    present, counts = np.unique(batch[rows], return_counts=True)
+    of_context = is_control & (context == condition.context)
+    if any((of_context & (batch == name)).sum() < MIN_BATCH_CONTROLS for name in present):
+        return {None: 1.0}
+    return {str(name): float(count) / len(rows) for name, count in zip(present, counts, strict=True)}
