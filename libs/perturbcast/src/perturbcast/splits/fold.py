@@ -1,0 +1,78 @@
+"""One fold as a rule proposes it, before cells are looked up: which conditions go to which part."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from perturbcast.schema import Condition
+
+__all__ = ["Fold", "share_out"]
+
+FITTED_PARTS = ("train", "validation", "calibration", "test")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fold:
+    """Conditions of each part of one fold.
+
+    Attributes:
+        held_out: what test holds, in words (a context, a number of perturbations).
+        conditions: part -> conditions. A part may share conditions with another only if ``cells`` is given.
+        cells: part -> barcodes of perturbed cells, for rules that divide cells inside a condition; None
+            where a condition goes to one part whole.
+        strata: ``str(condition)`` -> label that scores are reported apart by.
+        ood_axes: what is new at test time: ``context``, ``perturbation``, ``combination``, or none.
+        warnings: what a reader of the split must know.
+    """
+
+    held_out: str
+    conditions: Mapping[str, Sequence[Condition]]
+    cells: Mapping[str, Sequence[str]] | None = None
+    strata: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    ood_axes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.cells is not None:
+            return
+        placed: dict[Condition, str] = {}
+        for part in FITTED_PARTS:
+            for condition in self.conditions[part]:
+                if condition in placed:
+                    raise ValueError(
+                        f"A condition is in one part of a fold; {str(condition)!r} is in {placed[condition]!r} and "
+                        f"{part!r}. The split rule has a defect."
+                    )
+                placed[condition] = part
+
+
+def share_out(
+    names: Sequence[str], fractions: Mapping[str, float], *, generator: np.random.Generator
+) -> dict[str, list[str]]:
+    """Draw a share of ``names`` for each part; at least one each, the rest under ``rest``.
+
+    Args:
+        names: what to draw from, without repeats.
+        fractions: part -> share of ``names`` (0 to 1).
+        generator: decides the order.
+
+    Raises:
+        ValueError: there are not enough names to give every part one and leave one.
+    """
+    wanted = {part: max(1, round(fraction * len(names))) for part, fraction in fractions.items()}
+    if sum(wanted.values()) >= len(names):
+        raise ValueError(
+            f"Each of {', '.join(fractions)} needs at least one and train keeps at least one; only {len(names)} "
+            f"to share out for {wanted}. Use smaller fractions or fewer folds."
+        )
+    order = [names[i] for i in generator.permutation(len(names))]
+    parts: dict[str, list[str]] = {}
+    start = 0
+    for part, count in wanted.items():
+        parts[part] = sorted(order[start : start + count])
+        start += count
+    parts["rest"] = sorted(order[start:])
+    return parts
