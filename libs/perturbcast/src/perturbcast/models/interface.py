@@ -1,0 +1,84 @@
+"""What a response model is given, what it answers, and how it is kept.
+
+A model module declares ``Config`` (frozen, keyword-only) and ``Model`` (a frozen dataclass whose fields are
+float arrays or JSON values, so that every model is saved and loaded in one way, without pickles).
+
+Axes: C conditions asked for, P conditions fitted, G genes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+from perturbcast.schema import Condition
+from perturbcast.stores import Effects
+
+__all__ = ["Response", "ResponseModel", "TrainingSet", "from_state", "to_state"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingSet:
+    """Everything a model may fit: the effects of train conditions, and nothing of any other part.
+
+    Attributes:
+        effects: measured effects of the P train conditions.
+        truth: ``uns["truth"]`` of a simulated dataset; only the oracle reads it.
+    """
+
+    effects: Effects
+    truth: Mapping[str, Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Response:
+    """Answer of a model before calibration.
+
+    Attributes:
+        delta: [condition, gene] predicted delta in the units of X.
+        variance: [condition, gene] variance of the measured delta around the prediction.
+        notes: per condition, which fallback was used.
+    """
+
+    delta: np.ndarray
+    variance: np.ndarray
+    notes: tuple[tuple[str, ...], ...]
+
+
+class ResponseModel(Protocol):
+    """A fitted model. Rows of a prediction do not depend on each other."""
+
+    @classmethod
+    def fit(cls, train: TrainingSet, config: Any, *, generator: np.random.Generator) -> Self:
+        """Fit on train effects; every random draw comes from ``generator``."""
+        ...
+
+    def predict(self, conditions: Sequence[Condition], *, control: np.ndarray) -> Response:
+        """Answer ``conditions`` given their control means ``control`` [condition, gene]."""
+        ...
+
+
+def to_state(model: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays and JSON values of a fitted model, by field name."""
+    fields = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
+    arrays = {name: np.ascontiguousarray(value) for name, value in fields.items() if isinstance(value, np.ndarray)}
+    return arrays, {name: value for name, value in fields.items() if name not in arrays}
+
+
+def from_state(cls: type[Any], arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> Any:
+    """The model again; refuses a state whose fields are not the model's.
+
+    Raises:
+        ValueError: a field is missing or unknown (the state was written by other code).
+    """
+    fields = {field.name for field in dataclasses.fields(cls)}
+    state = {**arrays, **values}
+    if set(state) != fields:
+        raise ValueError(
+            f"A saved model has the fields of its class; missing: {sorted(fields - set(state))}, unknown: "
+            f"{sorted(set(state) - fields)}. It was written by another version; train it again."
+        )
+    return cls(**state)

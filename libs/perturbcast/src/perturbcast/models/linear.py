@@ -1,0 +1,138 @@
+"""Bilinear ridge on gene embeddings: predicts a target that was never perturbed from where it sits among genes.
+
+Y = G W P' + b with Y the train deltas [gene, condition], G the gene embedding [gene, k] (principal components
+of train profiles), P the perturbation embedding [condition, k] (the embedding rows of the target genes,
+summed over a combination), b the mean train delta. W has a closed form:
+(G'G + aI)^-1 G'(Y - b) P (P'P + aI)^-1. (Ahlmann-Eltze, Huber and Anders 2025, equation of the linear model.)
+A target that is not a measured gene has no embedding; the prediction is then b, and says so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+
+from perturbcast.models.interface import Response, TrainingSet
+from perturbcast.models.spread import effect_variance, sampling_variance
+from perturbcast.schema import Condition
+
+__all__ = ["Config", "Model"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Parameters.
+
+    Attributes:
+        components: principal components of the gene embedding, count; fewer where train has fewer conditions.
+        ridge: penalty on W; a gene embedding has a mean squared length of 1.
+    """
+
+    components: int = 10
+    ridge: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.components < 1 or self.ridge <= 0:
+            raise ValueError(
+                f"The linear model needs components >= 1 and ridge > 0; got {self.components} and {self.ridge}."
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Model:
+    """Fitted weights.
+
+    Attributes:
+        genes: names of the G genes.
+        embedding: [gene, k].
+        weight: [k, k].
+        offset: [gene] mean train delta.
+        variance: [gene] of train effects around the fit, plus sampling error.
+        offset_variance: [gene] of train effects around ``offset``, plus sampling error.
+    """
+
+    genes: list[str]
+    embedding: np.ndarray
+    weight: np.ndarray
+    offset: np.ndarray
+    variance: np.ndarray
+    offset_variance: np.ndarray
+
+    @classmethod
+    def fit(cls, train: TrainingSet, config: Config, *, generator: np.random.Generator) -> Self:
+        """Closed form; ``generator`` is not drawn from."""
+        effects = train.effects
+        offset = effects.delta.mean(axis=0)
+        embedding = _gene_embedding(effects.mean, [c.context for c in effects.conditions], components=config.components)
+        genes = list(effects.genes)
+        place = {gene: i for i, gene in enumerate(genes)}
+        targets, known = _embed(effects.conditions, embedding, place)
+        usable = np.flatnonzero([len(missing) == 0 for missing in known])
+        k = embedding.shape[1]
+        left = embedding.T @ embedding + config.ridge * np.eye(k)
+        right = targets[usable].T @ targets[usable] + config.ridge * np.eye(k)
+        middle = embedding.T @ (effects.delta[usable] - offset).T @ targets[usable]
+        weight = np.linalg.solve(left, np.linalg.solve(right, middle.T).T)
+        fitted = offset + targets @ weight.T @ embedding.T
+        around_offset = effect_variance(effects.delta - offset, degrees=len(effects.delta) - 1)
+        sampling = sampling_variance(effects.error)
+        # k degrees of freedom go into W along the perturbation axis
+        spread = effect_variance(effects.delta - fitted, degrees=max(len(effects.delta) - 1 - min(k, len(usable)), 1))
+        return cls(
+            genes=genes,
+            embedding=embedding,
+            weight=weight,
+            offset=offset,
+            variance=np.minimum(spread, around_offset) + sampling,
+            offset_variance=around_offset + sampling,
+        )
+
+    def predict(self, conditions: Sequence[Condition], *, control: np.ndarray) -> Response:
+        """Offset plus the bilinear term of the targets."""
+        place = {gene: i for i, gene in enumerate(self.genes)}
+        targets, missing = _embed(conditions, self.embedding, place)
+        known = np.array([len(names) == 0 for names in missing])[:, None]
+        return Response(
+            delta=self.offset + targets @ self.weight.T @ self.embedding.T,
+            variance=np.where(known, self.variance, self.offset_variance),
+            notes=tuple(
+                tuple(f"{name} is not a measured gene: it adds nothing to the mean train effect" for name in names)
+                for names in missing
+            ),
+        )
+
+
+def _gene_embedding(profiles: np.ndarray, contexts: list[str], *, components: int) -> np.ndarray:
+    """Principal components [gene, k] of train profiles, each context centred so that perturbations drive them.
+
+    Scaled to a mean squared row length of 1.
+    """
+    centred = profiles.copy()
+    labels = np.array(contexts)
+    for name in set(contexts):
+        centred[labels == name] -= centred[labels == name].mean(axis=0)
+    _, scale, axes = np.linalg.svd(centred, full_matrices=False)
+    keep = int(min(components, (scale > 1e-9 * max(scale[0], 1e-12)).sum()))
+    if keep == 0:  # one condition per context: nothing is left after centring
+        return np.zeros((profiles.shape[1], 1))
+    rows = axes[:keep].T * scale[:keep]
+    return np.asarray(
+        rows / np.sqrt((rows**2).sum(axis=1).mean())
+    )  # unit mean square: ridge means the same on any data
+
+
+def _embed(
+    conditions: Sequence[Condition], embedding: np.ndarray, place: dict[str, int]
+) -> tuple[np.ndarray, list[list[str]]]:
+    """Sum of the target genes' embedding rows [condition, k], and the targets without one."""
+    rows = np.zeros((len(conditions), embedding.shape[1]))
+    missing: list[list[str]] = []
+    for i, condition in enumerate(conditions):
+        missing.append([target for target in condition.targets if target not in place])
+        for target in condition.targets:
+            if target in place:
+                rows[i] += embedding[place[target]]
+    return rows, missing

@@ -1,0 +1,38 @@
+"""Variance that a baseline states: how far measured effects lie from what it predicts.
+
+Per gene, from the spread of *effect estimates* around the prediction over train conditions, plus the
+sampling error of a condition's mean. The cell-level spread is not used: it says how cells differ, not how
+well an effect is known.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["effect_variance", "sampling_variance"]
+
+PRIOR_DEGREES = 1.0  # one pseudo-observation of the typical gene: three conditions alone leave many genes at 0
+FLOOR = 1e-6
+
+
+def effect_variance(residual: np.ndarray, *, degrees: float) -> np.ndarray:
+    """Moderated variance [gene] of effect estimates around a prediction.
+
+    Args:
+        residual: [condition, gene] measured minus predicted delta on train conditions.
+        degrees: degrees of freedom left in ``residual``, at least 1 (callers fall back to a coarser
+            prediction below that).
+
+    Returns:
+        (sum of squares + prior * typical variance) / (degrees + prior), the typical variance being the
+        median over genes that vary, floored at 1e-6.
+    """
+    squares = (residual**2).sum(axis=0)
+    raw = squares / max(degrees, 1.0)
+    typical = float(np.median(raw[raw > 0])) if (raw > 0).any() else 0.0
+    return np.maximum((squares + PRIOR_DEGREES * typical) / (max(degrees, 1.0) + PRIOR_DEGREES), FLOOR)
+
+
+def sampling_variance(error: np.ndarray) -> np.ndarray:
+    """Typical sampling variance [gene] of a condition's delta: the mean over train conditions of ``error``."""
+    return np.asarray(error.mean(axis=0))
