@@ -1,0 +1,74 @@
+"""Fits one model on one fold: effects of train cells, fit, conformal calibration on calibration cells.
+
+Nothing here can reach a test cell: the data is cut to train, calibration and their controls before anything
+is computed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from perturbcast import catalog
+from perturbcast.calibration import Calibration, calibrate
+from perturbcast.models import TrainingSet
+from perturbcast.schema import PerturbationData, Split
+from perturbcast.stores import control_means, effects
+from perturbcast.training.trained_model import TrainedModel
+
+__all__ = ["fit"]
+
+
+def fit(data: PerturbationData, split: Split, *, kind: str, plugin: str, config: Any, seed: int) -> TrainedModel:
+    """Fit ``plugin`` with ``config`` on the train part and calibrate it.
+
+    Args:
+        data: the dataset that the split was made for.
+        split: one frozen fold.
+        kind: the model's name in params.yaml.
+        plugin: module in ``models/``.
+        config: its ``Config``.
+        seed: decides every draw of the fit.
+    """
+    train = data.subset(split.parts["train"])
+    measured = effects(train, cells=split.parts["train"], conditions=split.conditions["train"])
+    generator = np.random.default_rng([seed, split.fold])
+    model = catalog.load("models", plugin).Model.fit(
+        TrainingSet(effects=measured, truth=data.truth), config, generator=generator
+    )
+    fitted = TrainedModel(
+        model=model,
+        kind=kind,
+        plugin=plugin,
+        parameters=dataclasses.asdict(config),
+        seed=seed,
+        dataset=data.dataset,
+        dataset_hash=data.hash,
+        split_hash=split.hash,
+        fold=split.fold,
+        scale=str(data.meta["scale"]),
+        preprocessing=tuple(map(str, data.meta.get("preprocessing", ()))),
+        genes=data.genes,
+        control_means=control_means(train),
+        train_conditions=split.conditions["train"],
+        calibration=Calibration(factors={}, conditions=(), n_pairs=0, cells_sha256="", origin=""),
+    )
+    return dataclasses.replace(fitted, calibration=_calibrate(fitted, data, split))
+
+
+def _calibrate(fitted: TrainedModel, data: PerturbationData, split: Split) -> Calibration:
+    cells = split.parts["calibration"]
+    visible = data.subset([*cells, *split.parts["train"], *split.parts["control_input"]])
+    measured = effects(visible, cells=cells, conditions=split.conditions["calibration"])
+    answer = fitted.predict(measured.conditions, control_means=control_means(visible))
+    return calibrate(
+        measured=measured.delta,
+        predicted=answer.delta,
+        variance=answer.variance,
+        conditions=measured.conditions,
+        cells=cells,
+        forbidden=[*split.parts["train"], *split.parts["validation"], *split.parts["test"]],
+        origin=f"part 'calibration' of split {split.hash}",
+    )

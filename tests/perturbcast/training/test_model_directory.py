@@ -1,0 +1,76 @@
+"""A model directory is whole or refused, and gives back the same model."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from perturbcast import catalog, splits
+from perturbcast.errors import UsageError
+from perturbcast.schema import Condition
+from perturbcast.training import fit, load_model, save_model
+
+MODELS = [name for name in catalog.names("models") if name != "truth"]
+
+
+@pytest.fixture
+def make_model(make_data):
+    def make(name="linear"):
+        data = make_data(contexts=("a", "b", "c"))
+        split = splits.make(data, "unseen_context", seed=1)[0]
+        config = catalog.load("models", name).Config()
+        return fit(data, split, kind=name, plugin=name, config=config, seed=0)
+
+    return make
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_round_trip_predicts_the_same_to_the_last_bit(make_model, tmp_path, name):
+    made = make_model(name)
+    context = next(iter(made.control_means))
+    asked = [Condition("G0", context), Condition("G0+G5", context)]
+    save_model(made, tmp_path / "m")
+    one, again = made.predict(asked), load_model(tmp_path / "m").predict(asked)
+    np.testing.assert_array_equal(one.delta, again.delta)
+    np.testing.assert_array_equal(one.intervals[0.9], again.intervals[0.9])
+    assert again.model == load_model(tmp_path / "m").fingerprint != ""
+
+
+def test_equal_models_give_equal_bytes_and_no_pickles(make_model, tmp_path):
+    for name in ("one", "two"):
+        save_model(make_model(), tmp_path / name)
+    files = sorted(p.name for p in (tmp_path / "one").iterdir())
+    assert files == ["calibration.json", "calibration.npz", "config.json", "fingerprint.json", "model.safetensors"]
+    for file in files:
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+    assert not list(tmp_path.glob("*.partial")), "nothing is left beside"
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors", "calibration.npz", "calibration.json"])
+def test_a_changed_file_is_refused_by_name(make_model, tmp_path, file):
+    save_model(make_model(), tmp_path / "m")
+    path = tmp_path / "m" / file
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(ValueError, match=f"not edited; {file} does not have the sha256 of fingerprint.json"):
+        load_model(tmp_path / "m")
+
+
+def test_an_edited_fingerprint_is_refused(make_model, tmp_path):
+    save_model(make_model(), tmp_path / "m")
+    path = tmp_path / "m" / "fingerprint.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"split": "0" * 64}))
+    with pytest.raises(ValueError, match="does not have its own sha256"):
+        load_model(tmp_path / "m")
+
+
+def test_a_half_written_directory_is_refused(make_model, tmp_path):
+    save_model(make_model(), tmp_path / "m")
+    (tmp_path / "m" / "fingerprint.json").unlink()
+    with pytest.raises(ValueError, match=r"lacks fingerprint\.json: it is half-written or not a model"):
+        load_model(tmp_path / "m")
+    with pytest.raises(UsageError, match="does not exist"):
+        load_model(tmp_path / "absent")
