@@ -1,0 +1,14 @@
+"""MLflow runs and registry."""
+
+from perturbcast.tracking.registry import (
+    DEFAULT_URI,
+    FoldModel,
+    ModelRun,
+    ResolvedModel,
+    connect,
+    log_run,
+    name_champion,
+    resolve,
+)
+
+__all__ = ["DEFAULT_URI", "FoldModel", "ModelRun", "ResolvedModel", "connect", "log_run", "name_champion", "resolve"]
