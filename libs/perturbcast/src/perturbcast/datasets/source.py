@@ -1,0 +1,111 @@
+"""Where a public dataset comes from, and how its file is found on this machine.
+
+A file is content-addressed: wherever it is found, its sha256 must be the one that the dataset names, so that every
+machine imports the same cells.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import anndata
+import pooch
+import scipy.sparse as sp
+
+from perturbcast.schema import PerturbationData
+from perturbcast.stores.contract import ColumnMapping, to_contract
+
+__all__ = ["Source", "import_source", "locate"]
+
+VARIABLE = "PERTURBCAST_DATA"
+MIRROR = Path("../shared/data")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Source:
+    """One published dataset.
+
+    Attributes:
+        dataset: id, the module's name.
+        study: authors, year, journal, what was measured.
+        accession: public accession of the study.
+        licence: what is known of the terms, and what is not.
+        public_file: the public file that ``file_name`` was made from, and how to get it by hand.
+        file_name: name of the file in a data folder.
+        sha256: of that file.
+        url: stable public address of that very file; empty where none is known.
+        perturbation_type: CRISPRi, CRISPRa, CRISPRko, cytokine, drug; by context where it differs.
+        genes: namespace of the gene names.
+        mapping: its columns.
+    """
+
+    dataset: str
+    study: str
+    accession: str
+    licence: str
+    public_file: str
+    file_name: str
+    sha256: str
+    perturbation_type: str | Mapping[str, str]
+    mapping: ColumnMapping
+    genes: str = "HGNC symbol"
+    url: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """What the imported file keeps of it."""
+        kept = ("study", "accession", "licence", "public_file", "perturbation_type")
+        return {name: getattr(self, name) for name in kept} | {
+            "gene_namespace": self.genes,
+            "source_sha256": self.sha256,
+        }
+
+
+def _checked(path: Path, source: Source) -> Path:
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != source.sha256:
+        raise ValueError(
+            f"The file of dataset {source.dataset!r} has sha256 {source.sha256[:12]}...; {path} has {found[:12]}.... "
+            "Replace it with the original, or import yours with 'perturbcast import-h5ad'."
+        )
+    return path
+
+
+def locate(source: Source) -> Path:
+    """The dataset's file: in the folder ``PERTURBCAST_DATA``, in ``../shared/data``, else downloaded.
+
+    Raises:
+        ValueError: it is in none of these places, or what is there has another sha256.
+    """
+    folders = [Path(os.environ[VARIABLE])] if os.environ.get(VARIABLE) else []
+    folders.append(MIRROR)
+    for folder in folders:
+        if (folder / source.file_name).is_file():
+            return _checked(folder / source.file_name, source)
+    if source.url:
+        return Path(pooch.retrieve(source.url, known_hash=f"sha256:{source.sha256}", fname=source.file_name))
+    tried = ", ".join(str(folder) for folder in folders)
+    raise ValueError(
+        f"Dataset {source.dataset!r} is read from {source.file_name}; it is not in {tried}, and no stable public "
+        f"address of it is known. {source.public_file} Put the file in a folder and set {VARIABLE} to it."
+    )
+
+
+def import_source(source: Source, *, min_cells: int) -> tuple[PerturbationData, sp.csr_matrix | None]:
+    """Find, read and convert a dataset; the cells on the contract, and raw counts where it has them.
+
+    Raises:
+        ValueError: the file cannot be found or is not the original.
+    """
+    adata = anndata.read_h5ad(locate(source))
+    return to_contract(
+        adata,
+        source.mapping,
+        dataset=source.dataset,
+        source=source.record(),
+        min_cells=min_cells,
+    )

@@ -1,0 +1,99 @@
+"""Command ``import-h5ad``: anyone's AnnData to the data contract."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Literal
+
+import anndata
+import typer
+
+from perturbcast.errors import UsageError
+from perturbcast.stages.import_ import say
+from perturbcast.stages.layout import dataset_file
+from perturbcast.stores import h5ad
+from perturbcast.stores.contract import COVARIATES, ColumnMapping, to_contract
+
+
+def command(
+    file: Annotated[Path, typer.Argument(help="The .h5ad to import.")],
+    words: Annotated[list[str] | None, typer.Argument(help="More ROLE=COLUMN words after --map.", metavar="")] = None,
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map", help="perturbation=COLUMN context=COLUMN, and batch, donor, guide, dose, time, library_size."
+        ),
+    ] = None,
+    control: Annotated[list[str] | None, typer.Option(help="Label of control cells; repeat for several.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write [default: artifacts/datasets/NAME.h5ad]")] = None,
+    name: Annotated[str, typer.Option(help="Dataset id [default: the file's name]")] = "",
+    scale: Annotated[
+        Literal["counts", "log1p"],
+        typer.Option(help="What the values are: raw counts (in layers['counts'] or X), or log1p-normalised already."),
+    ] = "counts",
+    separator: Annotated[str, typer.Option(help="Joins the targets of a combination in your labels.")] = "+",
+    dose_unit: Annotated[str, typer.Option(help="Unit of dose, where it is mapped.")] = "",
+    time_unit: Annotated[str, typer.Option(help="Unit of time, where it is mapped.")] = "",
+    min_cells: Annotated[int, typer.Option(help="Perturbed conditions with fewer cells are dropped and listed.")] = 20,
+    allow_uncontrolled: Annotated[
+        bool,
+        typer.Option("--allow-uncontrolled", help="Keep contexts without controls, marked and used in no condition."),
+    ] = False,
+) -> None:
+    """Check your AnnData and write it on the data contract.
+
+        perturbcast import-h5ad mine.h5ad --map perturbation=target_gene context=cell_line --control non-targeting
+
+    X becomes log1p(counts per 10 000) from raw counts; with --scale log1p it is taken as it is. Without a column for
+    the context, write context= and all cells are one context. Dose and time are numbers with a unit.
+    """
+    roles = _roles([*(mapping or []), *(words or [])])
+    if not control:
+        raise UsageError("Control cells are named by their label; none was given. Add --control LABEL.")
+    if not file.is_file():
+        raise UsageError(f"A file to import is an .h5ad; {file} does not exist.")
+    dataset = name or file.stem
+    columns = ColumnMapping(
+        perturbation=roles.pop("perturbation"),
+        context=roles.pop("context"),
+        control=tuple(control),
+        separator=separator,
+        library_size=roles.pop("library_size", ""),
+        covariates=roles,
+        units={key: unit for key, unit in (("dose", dose_unit), ("time", time_unit)) if key in roles and unit},
+        kind=scale,
+        scale="log1p-normalised, as imported",
+    )
+    try:
+        adata = anndata.read_h5ad(file)
+    except (OSError, KeyError) as error:
+        raise ValueError(f"A file to import is a whole .h5ad; {file} cannot be read ({error}).") from error
+    source = {"study": f"imported from {file.name}", "source_sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    data, counts = to_contract(
+        adata, columns, dataset=dataset, source=source, min_cells=min_cells, allow_uncontrolled=allow_uncontrolled
+    )
+    path = out or dataset_file(dataset)
+    h5ad.write(data, path, counts=counts)
+    say(data, path)
+
+
+def _roles(words: list[str]) -> dict[str, str]:
+    """``ROLE=COLUMN`` words as a mapping."""
+    known = ("perturbation", "context", *COVARIATES, "library_size")
+    roles: dict[str, str] = {}
+    for word in words:
+        role, equals, column = word.partition("=")
+        if not equals or role not in known or role in roles:
+            raise UsageError(
+                f"A mapping is ROLE=COLUMN, each role once, with ROLE one of {', '.join(known)}; got {word!r}. "
+                "For example --map perturbation=target_gene context=cell_line."
+            )
+        roles[role] = column
+    missing = [role for role in ("perturbation", "context") if role not in roles]
+    if missing:
+        raise UsageError(
+            f"perturbation and context are mapped to columns; {' and '.join(missing)} missing. Add --map "
+            f"{' '.join(f'{role}=COLUMN' for role in missing)}."
+        )
+    return roles

@@ -1,0 +1,66 @@
+"""Where the pipeline keeps what: the one place that knows the folders below ``artifacts/``.
+
+``SPLIT`` is a name of ``splits:`` in params.yaml, ``MODEL`` one of ``models:``.
+
+| path | written by |
+|---|---|
+| ``datasets/DATASET.h5ad`` | import, simulate |
+| ``splits/SPLIT/fold_K.json`` | split |
+| ``models/SPLIT/MODEL/fold_K/`` | train |
+| ``predictions/SPLIT/MODEL/fold_K/{validation,test}.npz`` | predict |
+| ``evaluations/{validation,test}/SPLIT/MODEL/`` | evaluate |
+| ``leaderboard/``, ``report/``, ``registry/`` | leaderboard, report, register |
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from perturbcast import splits
+from perturbcast.errors import UsageError
+from perturbcast.schema import PerturbationData, Split
+from perturbcast.stores import h5ad
+
+__all__ = ["ARTIFACTS", "PARTS", "dataset_file", "load_fold", "open_data", "split_files"]
+
+ARTIFACTS = Path("artifacts")
+PARTS = ("validation", "test")
+
+
+def dataset_file(dataset: str) -> Path:
+    """Where import keeps a dataset."""
+    return ARTIFACTS / "datasets" / f"{dataset}.h5ad"
+
+
+def _fold_number(path: Path) -> int:
+    match = re.fullmatch(r"fold_(\d+)\.json", path.name)
+    return int(match[1]) if match else -1
+
+
+def split_files(path: Path) -> list[Path]:
+    """The fold files of a split folder in order, or the one file given.
+
+    Raises:
+        UsageError: there is no such split.
+    """
+    if path.is_file():
+        return [path]
+    files = sorted((f for f in path.glob("fold_*.json") if _fold_number(f) >= 0), key=_fold_number)
+    if not files:
+        known = ", ".join(sorted(p.name for p in (ARTIFACTS / "splits").glob("*") if p.is_dir())) or "none"
+        raise UsageError(
+            f"A split is a folder of fold_K.json files, or one of them; {path} is neither. "
+            f"Make it with 'perturbcast split'. Splits in {ARTIFACTS / 'splits'}: {known}."
+        )
+    return files
+
+
+def open_data(split: Path, data: Path | None) -> PerturbationData:
+    """The dataset of a split: the file given, else the one that the pipeline keeps for it."""
+    return h5ad.read(data or dataset_file(splits.load(split_files(split)[0]).dataset))
+
+
+def load_fold(path: Path, data: PerturbationData) -> Split:
+    """One fold, checked against the dataset."""
+    return splits.load(path, data=data)

@@ -1,0 +1,23 @@
+"""One progress bar for every stage: a bar on a terminal, one plain line in a log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import track as rich_track
+
+__all__ = ["track"]
+
+Item = TypeVar("Item")
+
+
+def track(items: Sequence[Item], what: str) -> Iterator[Item]:
+    """Go through ``items`` and show how far."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        console.print(f"{what}: {len(items)} folds", highlight=False, soft_wrap=True)
+        yield from items
+        return
+    yield from rich_track(items, description=what, console=console)

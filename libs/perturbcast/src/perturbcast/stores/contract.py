@@ -1,0 +1,267 @@
+"""From anyone's AnnData to the data contract: columns mapped by name, every rule checked, every step recorded.
+
+Nothing is guessed from the values: which column is what, which label is control and whether X holds counts are said
+by the caller. Bad input gets one error before anything is written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any, Literal
+
+import anndata
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from perturbcast.errors import UsageError
+from perturbcast.schema import CONTROL, PerturbationData, canonical_perturbation, content_hash, repeated
+
+__all__ = ["COVARIATES", "ColumnMapping", "to_contract"]
+
+COVARIATES = ("batch", "donor", "guide", "dose", "time")
+NUMERIC = ("dose", "time")
+TARGET_SUM = 10_000
+LOG1P_CP10K = "log1p(counts per 10 000)"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ColumnMapping:
+    """Which obs column holds what.
+
+    Attributes:
+        perturbation, context: required columns; an empty ``context`` puts all cells in one context named ``all``.
+        control: labels that mean unperturbed.
+        separator: joins the targets of a combination in the source.
+        rename: target name in the source -> gene or element, where they differ (``MRPL9_TSS`` is ``MRPL9``).
+        inert: target names that do nothing (non-targeting guides): dropped from combinations; alone they are control.
+        covariates: ``batch``, ``donor``, ``guide``, ``dose``, ``time`` -> column.
+        units: unit of ``dose`` and ``time`` where they are mapped.
+        library_size: column with each cell's total count where the file holds a gene panel only; empty means the
+            sum over the genes present.
+        kind: ``counts`` (X or layers["counts"] holds integers) or ``log1p`` (X is taken as published).
+        scale: what ``log1p`` values are, in words.
+    """
+
+    perturbation: str
+    context: str
+    control: tuple[str, ...]
+    separator: str = "+"
+    rename: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    inert: tuple[str, ...] = ()
+    covariates: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    units: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    library_size: str = ""
+    kind: Literal["counts", "log1p"] = "counts"
+    scale: str = "log1p of library-size normalised counts, as published"
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.covariates) - set(COVARIATES))
+        if unknown:
+            raise UsageError(
+                f"Columns are mapped to perturbation, context, {', '.join(COVARIATES)}; {', '.join(unknown)} unknown. "
+                "Leave it out: other obs columns are not kept."
+            )
+        bare = [name for name in NUMERIC if name in self.covariates and not self.units.get(name)]
+        if bare:
+            raise UsageError(f"{' and '.join(bare)} come with a unit; none was given. Name it, for example uM or h.")
+
+
+def to_contract(
+    adata: anndata.AnnData,
+    mapping: ColumnMapping,
+    *,
+    dataset: str,
+    source: Mapping[str, Any],
+    min_cells: int = 20,
+    allow_uncontrolled: bool = False,
+) -> tuple[PerturbationData, sp.csr_matrix | None]:
+    """Check and convert; the cells on the contract, and their raw counts [cell, gene] where the source has them.
+
+    Args:
+        adata: the source, in memory.
+        mapping: its columns.
+        dataset: id for splits and registry names.
+        source: study, accession, licence, file and so on, for the record.
+        min_cells: perturbed conditions with fewer cells are dropped and listed.
+        allow_uncontrolled: keep contexts without control cells, marked and left out of every condition.
+
+    Raises:
+        UsageError: a column or the control label is not there.
+        ValueError: the content breaks a rule of the contract.
+    """
+    obs, label = _labels(adata, mapping)
+    genes = tuple(adata.var_names.astype(str))
+    for what, names in (("Gene names", genes), ("Barcodes", adata.obs_names)):
+        twice = repeated(names)
+        if twice:
+            raise ValueError(
+                f"{what} are unique; repeated: {', '.join(twice[:5])}"
+                f"{f' and {len(twice) - 5} more' if len(twice) > 5 else ''}. "
+                "Make them unique first (anndata: var_names_make_unique, obs_names_make_unique)."
+            )
+    obs.index = pd.Index(adata.obs_names.astype(str), dtype=object)
+    steps = [f"perturbcast {version('perturbcast')}, anndata {version('anndata')}"]
+    x, counts = _expression(adata, mapping, steps)
+
+    keep = np.ones(len(obs), dtype=bool)
+    if counts is not None:
+        empty = np.asarray(counts.sum(axis=1)).ravel() == 0
+        if empty.any():
+            keep &= ~empty
+            steps.append(f"dropped {int(empty.sum())} cells without a count")
+    sizes = obs[keep & ~obs["is_control"]].groupby(["perturbation", "context"], observed=True).size()
+    few = sizes[sizes < min_cells]
+    if len(few):
+        pairs = pd.MultiIndex.from_frame(obs[["perturbation", "context"]])
+        keep &= ~np.asarray(pairs.isin(few.index)) | obs["is_control"].to_numpy()
+        steps.append(f"dropped {len(few)} conditions with fewer than {min_cells} cells")
+    if not (keep & ~obs["is_control"]).any():
+        raise ValueError(
+            f"A dataset holds at least one perturbed condition of {min_cells} cells; the largest of {dataset!r} has "
+            f"{int(sizes.max()) if len(sizes) else 0}. Lower --min-cells, or check --control."
+        )
+    obs, x = obs[keep].copy(), sp.csr_matrix(x[keep])
+    counts = None if counts is None else sp.csr_matrix(counts[keep])
+    _controls(obs, allow_uncontrolled=allow_uncontrolled)
+    meta: dict[str, Any] = {
+        "dataset": dataset,
+        **source,
+        "scale": LOG1P_CP10K if mapping.kind == "counts" else mapping.scale,
+        "unit": "cell",
+        "preprocessing": steps,
+        "targets": {name: name.split("+") for name in sorted(obs["perturbation"].unique()) if name != CONTROL},
+        "units": dict(mapping.units),
+        "dropped_conditions": [
+            f"{perturbation} in {context} ({n} cells)" for (perturbation, context), n in few.items()
+        ],
+        "control_labels": [label, *[name for name in mapping.control if name != label]],
+    }
+    x.sum_duplicates()
+    x.eliminate_zeros()
+    meta["content_hash"] = content_hash(x, genes, obs)
+    data = PerturbationData(x=x, genes=genes, obs=obs, meta=meta)
+    meta["uncontrolled"] = list(data.uncontrolled)
+    return data, counts
+
+
+def _column(adata: anndata.AnnData, role: str, name: str) -> pd.Series[Any]:
+    if name not in adata.obs:
+        raise UsageError(
+            f"Column {name!r} was mapped to {role}, and obs does not have it; present: "
+            f"{', '.join(map(str, adata.obs.columns)) or 'none'}. Map {role} to one of these."
+        )
+    return adata.obs[name]
+
+
+def _text(adata: anndata.AnnData, role: str, name: str) -> pd.Series[Any]:
+    column = _column(adata, role, name)
+    text = column.astype(object).where(column.notna(), "").astype(str).str.strip()
+    missing = int((text == "").sum())
+    if missing:
+        raise ValueError(
+            f"Every cell has a {role}; {missing} of {len(text)} have none in column {name!r}. "
+            "Fill them in, or remove these cells before import."
+        )
+    return text
+
+
+def _labels(adata: anndata.AnnData, mapping: ColumnMapping) -> tuple[pd.DataFrame, str]:
+    """The contract's obs, and the control label that was found."""
+    raw = _text(adata, "perturbation", mapping.perturbation)
+    present = [label for label in mapping.control if (raw == label).any()]
+    if not present:
+        some = ", ".join(map(str, raw.value_counts().index[:8]))
+        raise UsageError(
+            f"Control cells carry one of the labels {', '.join(mapping.control)}; column {mapping.perturbation!r} "
+            f"holds none of them. Its most frequent labels: {some}. Name yours with --control."
+        )
+
+    def canonical(label: str) -> str:
+        if label in mapping.control:
+            return CONTROL
+        parts = [part.strip() for part in label.split(mapping.separator)] if mapping.separator else [label]
+        kept = [part for part in parts if part not in mapping.inert and part not in mapping.control]
+        return canonical_perturbation("+".join(mapping.rename.get(part, part) for part in kept)) if kept else CONTROL
+
+    renamed = {label: canonical(label) for label in raw.unique()}
+    obs = pd.DataFrame({"perturbation": raw.map(renamed)})
+    obs["is_control"] = obs["perturbation"] == CONTROL
+    obs["context"] = _text(adata, "context", mapping.context) if mapping.context else "all"
+    for role, name in mapping.covariates.items():
+        if role not in NUMERIC:
+            obs[role] = _text(adata, role, name)
+            continue
+        number = pd.to_numeric(_column(adata, role, name), errors="coerce")
+        bad = number.isna() & ~obs["is_control"].to_numpy()
+        if bad.any():
+            raise ValueError(
+                f"{role} is a number in {mapping.units[role]}; column {name!r} holds "
+                f"{adata.obs[name][bad.to_numpy()].iloc[0]!r} for a perturbed cell. Convert the column first."
+            )
+        obs[role] = number.fillna(0.0).astype(float)
+    return obs, present[0]
+
+
+def _expression(
+    adata: anndata.AnnData, mapping: ColumnMapping, steps: list[str]
+) -> tuple[sp.csr_matrix, sp.csr_matrix | None]:
+    """X of the contract, and counts where they exist."""
+    layered = mapping.kind == "counts" and "counts" in adata.layers
+    where = 'layers["counts"]' if layered else "X"
+    matrix = adata.layers["counts"] if layered else adata.X
+    if matrix is None:
+        raise ValueError(
+            f"Expression is in X or layers['counts']; this file has neither. Found layers: {list(adata.layers)}."
+        )
+    values = sp.csr_matrix(matrix, copy=True)
+    if not np.isfinite(values.data).all():
+        raise ValueError(
+            f"Expression is finite; {where} has {int((~np.isfinite(values.data)).sum())} NaN or infinite entries. "
+            "Remove or impute them before import."
+        )
+    if values.nnz and values.data.min() < 0:
+        raise ValueError(
+            f"Expression is non-negative; the smallest entry of {where} is {values.data.min():g}. "
+            "Import raw counts or log1p values, not scaled ones."
+        )
+    if mapping.kind == "log1p":
+        steps.append(f"X as published: {mapping.scale}")
+        return values.astype(np.float32), None
+    fractional = values.data[values.data != np.round(values.data)]
+    if len(fractional):
+        raise ValueError(
+            f"Counts are whole numbers; {where} has {len(fractional)} entries that are not, first {fractional[0]:g}. "
+            "If X is log-normalised already, import it with --scale log1p."
+        )
+    if mapping.library_size:
+        size = pd.to_numeric(_column(adata, "library_size", mapping.library_size), errors="coerce").to_numpy(
+            dtype=float
+        )
+        if not (size > 0).all():
+            raise ValueError(
+                f"A library size is positive; column {mapping.library_size!r} holds {int((~(size > 0)).sum())} values "
+                "that are not. Leave library_size out, or remove these cells."
+            )
+        steps.append(
+            f"X = log1p(counts / {mapping.library_size} * {TARGET_SUM}); that column counts all genes of the study"
+        )
+    else:
+        size = np.maximum(np.asarray(values.sum(axis=1)).ravel().astype(float), 1.0)
+        steps.append(f"X = log1p(counts / total of the cell * {TARGET_SUM})")
+    scaled = values.astype(np.float64)
+    scaled.data *= np.repeat(TARGET_SUM / size, np.diff(values.indptr))
+    return scaled.log1p().astype(np.float32), values.astype(np.float32)
+
+
+def _controls(obs: pd.DataFrame, *, allow_uncontrolled: bool) -> None:
+    controlled = set(obs.loc[obs["is_control"], "context"])
+    without = sorted(set(obs["context"]) - controlled)
+    if without and not allow_uncontrolled:
+        raise ValueError(
+            f"Every context holds control cells; {', '.join(without[:5])} "
+            f"{f'and {len(without) - 5} more ' if len(without) > 5 else ''}hold none. Map context to a coarser column, "
+            "or keep them marked and unused with --allow-uncontrolled."
+        )

@@ -1,0 +1,107 @@
+"""Datasets on disk: one ``.h5ad`` on the data contract, whose content hash is checked on every read.
+
+``X`` log1p(counts per 10 000) float32 CSR, ``layers["counts"]`` where they exist, ``obs`` with ``perturbation``,
+``is_control``, ``context`` and covariates, ``uns["perturbcast"]`` with source, licence, scale, steps and hash,
+``uns["truth"]`` in simulated data. Equal content gives equal bytes, so that DVC sees no change where there is none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import anndata
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from perturbcast.errors import UsageError
+from perturbcast.schema import PerturbationData, content_hash
+from perturbcast.stores.atomic import replacing
+
+__all__ = ["read", "write"]
+
+AS_TEXT = ("targets", "perturbation_type")  # their keys are labels, which HDF5 would split at a slash
+
+
+def write(data: PerturbationData, path: Path, *, counts: sp.csr_matrix | None = None) -> None:
+    """Write a dataset whole.
+
+    Args:
+        data: cells on the contract.
+        path: the ``.h5ad`` to write or replace.
+        counts: [cell, gene] raw counts, where they exist.
+    """
+    meta = {
+        key: json.dumps(value, sort_keys=True) if key in AS_TEXT else _plain(value)
+        for key, value in data.meta.items()
+        if value is not None
+    }
+    adata = anndata.AnnData(X=data.x, obs=data.obs.copy(), var=pd.DataFrame(index=pd.Index(data.genes, dtype=object)))
+    adata.uns["perturbcast"] = meta
+    if data.truth is not None:
+        adata.uns["truth"] = dict(data.truth)
+    if counts is not None:
+        adata.layers["counts"] = sp.csr_matrix(counts)
+    with replacing(path) as beside:
+        adata.write_h5ad(beside, compression="gzip", compression_opts=1)
+
+
+def read(path: Path) -> PerturbationData:
+    """Read a dataset and check its content against its hash; counts are left on disk.
+
+    Raises:
+        UsageError: there is no such file.
+        ValueError: the file is not on the data contract, or its content is not what its hash says.
+    """
+    if not path.is_file():
+        raise UsageError(
+            f"A dataset is an .h5ad file; {path} does not exist. Make it with 'perturbcast import', "
+            "'perturbcast import-h5ad' or 'perturbcast simulate'."
+        )
+    try:
+        adata = anndata.read_h5ad(path)
+    except (OSError, KeyError) as error:
+        raise ValueError(
+            f"A dataset is a whole .h5ad file; {path} cannot be read ({error}). Import it again."
+        ) from error
+    meta = adata.uns.get("perturbcast")
+    if not isinstance(meta, Mapping) or "content_hash" not in meta:
+        raise ValueError(
+            f"A dataset is on the data contract (uns['perturbcast'] says its source and hash); {path} is not. "
+            f"Run 'perturbcast import-h5ad {path} --map perturbation=COLUMN context=COLUMN --control LABEL'."
+        )
+    truth = adata.uns.get("truth")
+    data = PerturbationData(
+        x=sp.csr_matrix(adata.X),
+        genes=tuple(adata.var_names.astype(str)),
+        obs=adata.obs,
+        meta={key: json.loads(value) if key in AS_TEXT else _python(value) for key, value in meta.items()},
+        truth=None if truth is None else dict(truth),
+    )
+    found = content_hash(data.x, data.genes, data.obs)
+    if found != data.hash:
+        raise ValueError(
+            f"A dataset is not edited after import; {path} has content {found[:12]} but says {data.hash[:12]}. "
+            "Import it again, or restore it with 'dvc checkout'."
+        )
+    return data
+
+
+def _plain(value: Any) -> Any:
+    """Lists of text as arrays, which HDF5 keeps; mappings below it likewise."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return np.array(list(map(str, value)), dtype=object)
+    return value
+
+
+def _python(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _python(inner) for key, inner in value.items()}
+    if isinstance(value, np.ndarray):
+        return [str(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value
