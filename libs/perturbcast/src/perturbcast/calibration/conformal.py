@@ -74,8 +74,13 @@ def calibrate(
         levels: probabilities between 0 and 1.
 
     Raises:
-        ValueError: a forbidden barcode is among ``cells``.
+        ValueError: a forbidden barcode is among ``cells``, or a variance is not positive.
     """
+    if not (variance > 0).all():
+        raise ValueError(
+            f"A score divides by the stated standard deviation; {int((~(variance > 0)).sum())} variances are not positive. "
+            "The model has to state how far measured effects lie from its prediction."
+        )
     leaked = sorted(set(cells) & set(forbidden))
     if leaked:
         raise ValueError(

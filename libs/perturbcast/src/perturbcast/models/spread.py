@@ -34,5 +34,8 @@ def effect_variance(residual: np.ndarray, *, degrees: float) -> np.ndarray:
 
 
 def sampling_variance(error: np.ndarray) -> np.ndarray:
-    """Typical sampling variance [gene] of a condition's delta: the mean over train conditions of ``error``."""
-    return np.asarray(error.mean(axis=0))
+    """Typical sampling variance [gene] of a condition's delta: the mean over train conditions, at least 1e-6.
+
+    A gene that no train cell expresses has an error of 0 and still can be expressed by the next condition.
+    """
+    return np.maximum(error.mean(axis=0), FLOOR)
