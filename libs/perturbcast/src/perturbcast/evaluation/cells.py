@@ -1,0 +1,70 @@
+"""Where the cells that distribution metrics look at come from: measured, or controls moved by a delta.
+
+Axes: C conditions, G genes, N cells.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.sparse as sp
+
+from perturbcast.metrics import Cells
+
+__all__ = ["MeasuredCells", "MovedCells"]
+
+
+def _draw(key: str, rows: np.ndarray, *, limit: int, seed: int) -> np.ndarray:
+    """At most ``limit`` of ``rows``; a condition's draw does not depend on which other conditions there are."""
+    if len(rows) <= limit:
+        return rows
+    digest = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little")
+    chosen = np.random.default_rng([seed, digest]).choice(len(rows), size=limit, replace=False)
+    return rows[np.sort(chosen)]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MeasuredCells:
+    """Cells of each condition in one matrix.
+
+    Attributes:
+        x: [cell, gene] CSR.
+        rows: per condition, its row numbers in ``x``, in the order of their barcodes (so that two files with
+            the same cells in another order are drawn alike).
+        keys: per condition, the text that its draw is seeded by.
+    """
+
+    x: sp.csr_matrix
+    rows: Sequence[np.ndarray]
+    keys: Sequence[str]
+
+    def draw(self, row: int, *, limit: int, seed: int) -> np.ndarray:
+        """At most ``limit`` cells [cell, gene] float32 of condition ``row``."""
+        chosen = _draw(self.keys[row], self.rows[row], limit=limit, seed=seed)
+        return self.x[chosen].toarray().astype(np.float32, copy=False)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MovedCells:
+    """Predicted cells of a model that predicts a mean: each control cell moved by the predicted delta.
+
+    They keep the spread of the controls, which is the least that such a model claims.
+
+    Attributes:
+        controls: the matched true control cells of each condition.
+        delta: [condition, gene] predicted delta.
+        smallest: what no cell goes below: 0 for expression.
+    """
+
+    controls: Cells
+    delta: np.ndarray
+    smallest: float
+
+    def draw(self, row: int, *, limit: int, seed: int) -> np.ndarray:
+        """At most ``limit`` cells [cell, gene] float32 of condition ``row``."""
+        moved = self.controls.draw(row, limit=limit, seed=seed)
+        moved += self.delta[row].astype(np.float32)
+        return np.maximum(moved, np.float32(self.smallest), out=moved)

@@ -1,0 +1,117 @@
+"""An evaluation on disk: three files, the last of which says that the others are whole.
+
+| file | holds |
+|---|---|
+| ``metrics.json`` | metric id -> value, interval, floor, chance, optimum, direction, n, n_excluded, notes |
+| ``per_condition.csv`` | context, perturbation, metric_id, value |
+| ``provenance.json`` | which part of which split was scored, hashes, versions, and the sha256 of the other two |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from perturbcast.errors import UsageError
+from perturbcast.evaluation.summary import Evaluation
+from perturbcast.stores.atomic import write_bytes, write_json
+
+__all__ = ["Stored", "find_directories", "read_directory", "write_directory"]
+
+FORMAT = "perturbcast.evaluation/1"
+CONTENT = ("metrics.json", "per_condition.csv")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stored:
+    """An evaluation with the record of where it comes from."""
+
+    evaluation: Evaluation
+    provenance: Mapping[str, Any]
+    directory: Path
+
+    @property
+    def part(self) -> str:
+        """``validation`` or ``test`` of a split, or ``files``."""
+        return str(self.provenance["part"])
+
+
+def write_directory(evaluation: Evaluation, directory: Path, *, provenance: Mapping[str, Any]) -> None:
+    """Write an evaluation; equal evaluations give equal bytes.
+
+    Args:
+        evaluation: what to write.
+        directory: made where it does not exist.
+        provenance: JSON values; ``part`` among them.
+    """
+    # an older evaluation stops being whole before its first file is replaced
+    (directory / "provenance.json").unlink(missing_ok=True)
+    write_json(directory / "metrics.json", evaluation.metrics)
+    table = evaluation.per_condition.to_csv(index=False, lineterminator="\n")
+    write_bytes(directory / "per_condition.csv", table.encode())
+    hashes = {name: _sha256(directory / name) for name in CONTENT}
+    write_json(directory / "provenance.json", {**provenance, "format": FORMAT, "sha256": hashes})
+
+
+def read_directory(directory: Path) -> Stored:
+    """Read an evaluation and check that it is whole.
+
+    Raises:
+        UsageError: there is no evaluation.
+        ValueError: it is half-written or was changed.
+    """
+    if not directory.is_dir():
+        raise UsageError(f"An evaluation is a directory; {directory} does not exist. Run 'perturbcast evaluate'.")
+    absent = [name for name in (*CONTENT, "provenance.json") if not (directory / name).is_file()]
+    if absent:
+        raise ValueError(
+            f"An evaluation holds {', '.join(CONTENT)} and provenance.json; {directory} has no {', '.join(absent)}. "
+            "It is half-written: run 'perturbcast evaluate' again."
+        )
+    provenance = json.loads((directory / "provenance.json").read_text())
+    changed = [name for name in CONTENT if _sha256(directory / name) != provenance["sha256"][name]]
+    if changed:
+        raise ValueError(
+            f"An evaluation is not edited; {', '.join(changed)} in {directory} changed since it was written. "
+            "Run 'perturbcast evaluate' again."
+        )
+    return Stored(
+        evaluation=Evaluation(
+            metrics=json.loads((directory / "metrics.json").read_text()),
+            # labels such as 'NA' or 'null' are names of genes and cell lines, not missing values
+            per_condition=pd.read_csv(
+                directory / "per_condition.csv",
+                dtype={"context": str, "perturbation": str, "metric_id": str},
+                keep_default_na=False,
+            ),
+        ),
+        provenance=provenance,
+        directory=directory,
+    )
+
+
+def find_directories(folder: Path) -> dict[str, dict[str, Stored]]:
+    """Split -> model -> evaluation of ``folder/SPLIT/MODEL/``, sorted.
+
+    Raises:
+        UsageError: the folder holds none.
+        ValueError: one of them is half-written.
+    """
+    found: dict[str, dict[str, Stored]] = {}
+    for directory in sorted(path for path in folder.glob("*/*") if path.is_dir()):
+        found.setdefault(directory.parent.name, {})[directory.name] = read_directory(directory)
+    if not found:
+        raise UsageError(
+            f"Evaluations are in SPLIT/MODEL/ of a folder; {folder} holds none. Run 'perturbcast evaluate' first."
+        )
+    return found
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

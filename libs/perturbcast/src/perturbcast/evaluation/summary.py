@@ -1,0 +1,112 @@
+"""From values per condition to one row per metric: mean, interval, floors, chance, and what was left out.
+
+A condition that several folds score (each by another fit) counts once, with the mean of its values:
+conditions are the unit of the bootstrap, and repeated ones would make the interval too narrow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from perturbcast.evaluation.bootstrap import LEVEL, mean_interval
+from perturbcast.evaluation.scoring import FLOORS, Scored
+
+__all__ = ["Evaluation", "summarise"]
+
+COLUMNS = ("context", "perturbation", "metric_id", "value")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Everything that is written about one prediction.
+
+    Attributes:
+        metrics: metric id -> the entry of metrics.json.
+        per_condition: columns context, perturbation, metric_id, value; undefined conditions are left out.
+    """
+
+    metrics: Mapping[str, Mapping[str, Any]]
+    per_condition: pd.DataFrame
+
+
+def summarise(folds: Sequence[Scored], *, seed: int = 0) -> Evaluation:
+    """Pool the conditions of all folds.
+
+    Args:
+        folds: scores of the same panel, one per fold.
+        seed: of the bootstrap.
+    """
+    labels = [label for fold in folds for label in fold.labels]
+    unique = sorted(set(labels))
+    place = {label: i for i, label in enumerate(unique)}
+    position = np.array([place[label] for label in labels], dtype=np.int64)
+    entries: dict[str, dict[str, Any]] = {}
+    rows: list[tuple[str, str, str, float]] = []
+    for i, first in enumerate(folds[0].metrics):
+        of_folds = [fold.metrics[i] for fold in folds]
+        values = _per_condition(position, [m.per_condition for m in of_folds], len(unique))
+        defined = ~np.isnan(values)
+        columns = {"chance": [m.chance for m in of_folds]}
+        columns |= {name: [m.floors[name] for m in of_folds] for name in FLOORS}
+        means = {
+            name: _mean(_per_condition(position, column, len(unique))[defined]) for name, column in columns.items()
+        }
+        metric = first.metric
+        interval = mean_interval(values[defined], seed=seed)
+        n = int(defined.sum())
+        entries[metric.id] = {
+            "value": _mean(values[defined]),
+            "interval": [None, None] if interval is None else list(interval),
+            "interval_level": LEVEL,
+            "floor": {name: means[name] for name in FLOORS},
+            "chance": means["chance"],
+            "optimum": metric.optimum,
+            "direction": metric.direction,
+            "n": n,
+            "n_excluded": len(unique) - n,
+            "title": metric.title,
+            "notes": _notes(metric.undefined_when, n, len(unique) - n)
+            + _floor_notes(folds[0].notes, needs=metric.needs, scored=n > 0),
+        }
+        rows += [(*unique[k], metric.id, float(values[k])) for k in np.flatnonzero(defined)]
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(list(COLUMNS[:3]), ignore_index=True)
+    return Evaluation(metrics=entries, per_condition=table)
+
+
+def _per_condition(position: np.ndarray, of_folds: Sequence[np.ndarray | None], n: int) -> np.ndarray:
+    """Mean over folds of each condition's values [condition]; NaN where no fold has one."""
+    parts = [part for part in of_folds if part is not None]
+    if len(parts) < len(of_folds):
+        return np.full(n, np.nan)
+    values = np.concatenate(parts)
+    defined = ~np.isnan(values)
+    total = np.bincount(position[defined], weights=values[defined], minlength=n)
+    count = np.bincount(position[defined], minlength=n)
+    return np.divide(total, count, out=np.full(n, np.nan), where=count > 0)
+
+
+def _mean(values: np.ndarray) -> float | None:
+    """The mean, or None where there is nothing, or not everything, to take it of."""
+    return float(values.mean()) if len(values) and np.isfinite(values).all() else None
+
+
+def _notes(undefined_when: str, n: int, n_excluded: int) -> list[str]:
+    notes = []
+    if n_excluded:
+        notes.append(f"{n_excluded} of {n + n_excluded} conditions excluded: {undefined_when}")
+    if n == 1:
+        notes.append("no interval: one condition says nothing of the spread between conditions")
+    return notes
+
+
+def _floor_notes(absent: Mapping[str, str], *, needs: str, scored: bool) -> list[str]:
+    if not scored:
+        return []
+    if needs == "intervals":
+        return ["no floors: they are point predictions without intervals"]
+    return [f"no floor {name}: {why}" for name, why in sorted(absent.items())]

@@ -1,0 +1,175 @@
+"""What a metric scores: the measured effects of conditions beside the predicted ones.
+
+The controls are always the true, matched ones. A prediction's own controls have no place here, so copying
+or twisting them cannot change a score.
+
+Axes: C conditions, G genes, N cells.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Hashable, Mapping
+from functools import cached_property
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from scipy.special import ndtr
+
+from perturbcast.schema import Condition
+
+__all__ = ["Cells", "Comparison", "Means", "Truth"]
+
+T = TypeVar("T")
+
+
+class Cells(Protocol):
+    """Cells of each condition, handed out a bounded number at a time."""
+
+    def draw(self, row: int, *, limit: int, seed: int) -> np.ndarray:
+        """At most ``limit`` cells [cell, gene] float32 of condition ``row``, drawn without replacement.
+
+        The same seed gives the same cells, and cells of the same barcodes are drawn alike from two sources.
+        """
+        ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Means:
+    """Condition means [condition, gene] of truth, matched true control and prediction."""
+
+    truth: np.ndarray
+    control: np.ndarray
+    predicted: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Truth:
+    """Measured conditions, shared by every prediction that is compared with them.
+
+    Attributes:
+        conditions: C perturbed conditions.
+        genes: G gene names.
+        mean: [condition, gene] float64 perturbed mean, in the units of X.
+        control: [condition, gene] float64 mean of the matched true controls.
+        error: [condition, gene] sampling variance of ``mean - control``.
+        cells: measured perturbed cells, where a metric may look at them.
+        stored_mean: ``mean`` accumulated in the precision of the file; None where only float64 exists.
+        stored_control: the same of ``control``.
+    """
+
+    conditions: tuple[Condition, ...]
+    genes: tuple[str, ...]
+    mean: np.ndarray
+    control: np.ndarray
+    error: np.ndarray
+    cells: Cells | None = None
+    stored_mean: np.ndarray | None = None
+    stored_control: np.ndarray | None = None
+    _shared: dict[Hashable, Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _check(
+            (len(self.conditions), len(self.genes)), {"mean": self.mean, "control": self.control, "error": self.error}
+        )
+        if (self.error < 0).any():
+            raise ValueError(f"A sampling variance is not negative; the smallest given is {self.error.min():g}.")
+
+    @cached_property
+    def delta(self) -> np.ndarray:
+        """Measured delta [condition, gene]."""
+        return self.mean - self.control
+
+    @cached_property
+    def standard_error(self) -> np.ndarray:
+        """Standard error of the measured delta [condition, gene]; 0 where no cell of either group varies."""
+        return np.sqrt(self.error)
+
+    def over_standard_error(self, delta: np.ndarray) -> np.ndarray:
+        """|delta| over the truth's standard error [condition, gene]; 0 where that is 0 (nothing measured varies)."""
+        size = np.abs(delta)
+        return np.divide(size, self.standard_error, out=np.zeros_like(size), where=self.standard_error > 0)
+
+    def differential(self, *, fdr: float) -> np.ndarray:
+        """Truly differential genes [condition, gene] bool.
+
+        Two-sided z test of the measured delta against its standard error, Benjamini-Hochberg within each
+        condition over genes that vary. The normal limit needs some 20 cells a group.
+        """
+        return self.shared(("differential", fdr), lambda: self._differential(fdr))
+
+    def _differential(self, fdr: float) -> np.ndarray:
+        varies = self.standard_error > 0
+        p = np.where(varies, 2 * ndtr(-self.over_standard_error(self.delta)), 1.0)
+        # Benjamini-Hochberg by its step-up rule: every p up to the largest p_(k) <= fdr * k / m
+        # (scipy.stats holds it too, but importing that takes as long as a whole evaluation here)
+        ordered = np.sort(p, axis=1)
+        tests = np.maximum(varies.sum(axis=1, keepdims=True), 1)
+        passes = ordered <= fdr * np.arange(1, p.shape[1] + 1) / tests
+        threshold = np.where(passes, ordered, -1.0).max(axis=1, initial=-1.0, keepdims=True)
+        return varies & (p <= threshold)
+
+    def shared(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """``compute()``, once per truth: what several metrics, floors and predictions need alike."""
+        if key not in self._shared:
+            self._shared[key] = compute()
+        value: T = self._shared[key]
+        return value
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A prediction beside the truth, for the conditions and genes of the truth.
+
+    Attributes:
+        truth: the measured conditions.
+        predicted: [condition, gene] float64 predicted mean, in the units of X.
+        half_widths: level (0 to 1) -> half width [condition, gene] of the interval around the predicted delta,
+            infinite where calibration could not give one; empty where the prediction carries none.
+        cells: predicted cells, where a metric may look at them.
+        stored_predicted: ``predicted`` accumulated in the precision of the file.
+    """
+
+    truth: Truth
+    predicted: np.ndarray
+    half_widths: Mapping[float, np.ndarray] = dataclasses.field(default_factory=dict)
+    cells: Cells | None = None
+    stored_predicted: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        shape = (len(self.truth.conditions), len(self.truth.genes))
+        _check(shape, {"prediction": self.predicted})
+        for level, half in self.half_widths.items():
+            if half.shape != shape or np.isnan(half).any() or (half < 0).any():
+                raise ValueError(
+                    f"Interval half widths are [condition, gene] = {shape}, not negative and not NaN; those of level "
+                    f"{level:g} ({half.shape}) are not. Predict again with a calibrated model."
+                )
+
+    @cached_property
+    def delta(self) -> np.ndarray:
+        """Predicted delta [condition, gene]: predicted mean minus the true control mean."""
+        return self.predicted - self.truth.control
+
+    @property
+    def as_stored(self) -> Means:
+        """Means in the precision of the files where both sides have them, else the float64 ones.
+
+        PerturBench averages float32 files in float32; only the same rounding gives its digits.
+        """
+        truth, stored = self.truth, (self.truth.stored_mean, self.truth.stored_control, self.stored_predicted)
+        mean, control, predicted = stored
+        if mean is None or control is None or predicted is None:
+            return Means(truth=truth.mean, control=truth.control, predicted=self.predicted)
+        return Means(truth=mean, control=control, predicted=predicted)
+
+
+def _check(shape: tuple[int, int], arrays: Mapping[str, np.ndarray]) -> None:
+    for name, array in arrays.items():
+        if array.shape != shape:
+            raise ValueError(f"Means of a comparison are [condition, gene] = {shape}; {name!r} came as {array.shape}.")
+        if not np.isfinite(array).all():
+            raise ValueError(
+                f"Means of a comparison are finite; {name!r} has {int((~np.isfinite(array)).sum())} entries that are "
+                "not. Remove the NaN or infinite values of the file, or predict again."
+            )

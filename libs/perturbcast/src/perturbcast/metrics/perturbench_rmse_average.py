@@ -1,0 +1,40 @@
+"""Root mean squared error of the predicted mean profile.
+
+``sqrt(mean_g (m_g - mhat_g)^2)``, m and mhat the measured and predicted means of X. Source: PerturBench,
+``rmse`` on the aggregation ``average`` (Wu et al. 2024, arXiv 2408.10609; commit d357dfa). Units of X.
+Always defined.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from perturbcast.metrics.comparison import Comparison
+from perturbcast.metrics.descriptor import Metric
+
+__all__ = ["METRIC", "Config", "score"]
+
+METRIC = Metric(
+    id="perturbench.rmse_average@1",
+    title="RMSE of means",
+    direction="lower",
+    optimum=0.0,
+    chance=None,
+    needs="means",
+    undefined="excluded",
+    undefined_when="never",
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """No parameters: the id fixes them."""
+
+
+def score(comparison: Comparison, config: Config) -> np.ndarray:  # noqa: ARG001
+    """RMSE per condition [condition], in the units of X."""
+    means = comparison.as_stored
+    error = means.truth.astype(np.float64) - means.predicted
+    return np.sqrt((error**2).mean(axis=1))

@@ -1,0 +1,77 @@
+"""The choice is made by validation scores alone, on equal terms, and keeps its rule."""
+
+from __future__ import annotations
+
+import pytest
+
+from perturbcast.errors import UsageError
+from perturbcast.evaluation import leaderboard
+
+MAE, PEARSON, COVERAGE = "celleval.mae@1", "celleval.pearson_delta@1", "perturbcast.coverage_90@1"
+
+
+def _board(*stored, metric_id=MAE):
+    return leaderboard({"s": {item.directory.name: item for item in stored}}, metric_id=metric_id)
+
+
+@pytest.mark.parametrize(
+    ("metric_id", "selected"), [(MAE, "low"), (PEARSON, "high"), (COVERAGE, "near")], ids=["lower", "higher", "target"]
+)
+def test_the_metrics_direction_decides(make_stored, metric_id, selected):
+    values = {"low": [0.2, 0.4], "near": [0.8, 0.9], "high": [1.0, 1.2]}
+    board = _board(*(make_stored(m, v, metric_id=metric_id) for m, v in values.items()), metric_id=metric_id)
+    choice = board["splits"]["s"]
+    assert choice["selected"] == selected
+    assert choice["candidates"][selected]["rank"] == 1
+    assert board["direction"] == {"low": "lower", "near": "target", "high": "higher"}[selected]
+    assert {m: c["value"] for m, c in choice["candidates"].items()} == pytest.approx(
+        {"low": 0.3, "near": 0.85, "high": 1.1}
+    )
+
+
+def test_ties_go_to_the_first_name_and_are_said(make_stored):
+    board = _board(make_stored("b", [1.0, 2.0]), make_stored("a", [2.0, 1.0]), make_stored("c", [2.0, 2.0]))
+    assert board["splits"]["s"]["selected"] == "a"
+    assert board["splits"]["s"]["tied"] == ["a", "b"]
+    assert "ties go to the first name" in board["rule"]
+
+
+def test_test_scores_are_refused(make_stored):
+    with pytest.raises(ValueError, match=r"made by validation scores; .*cheat holds scores of 'test'"):
+        _board(make_stored("honest", [1.0]), make_stored("cheat", [0.1], part="test"))
+
+
+def test_scores_of_files_are_refused(make_stored):
+    with pytest.raises(ValueError, match=r"holds scores of 'files'"):
+        _board(make_stored("m", [1.0], part="files"))
+
+
+@pytest.mark.parametrize(
+    "difference",
+    [
+        {"values": [0.1]},
+        {"dataset_hash": "other"},
+        {"folds": [{"fold": 0, "split_sha256": "other", "model_fingerprint": "x"}]},
+    ],
+    ids=["conditions", "data", "folds"],
+)
+def test_candidates_on_other_terms_are_refused(make_stored, difference):
+    values = difference.pop("values", [0.1, 0.1])
+    with pytest.raises(ValueError, match=r"same data, folds and conditions; in 's' those of b differ"):
+        _board(make_stored("a", [1.0, 2.0]), make_stored("b", values, **difference))
+
+
+def test_a_candidate_without_a_value_is_not_chosen(make_stored):
+    board = _board(make_stored("a", [float("nan")] * 2), make_stored("b", [1.0, 2.0]))
+    assert board["splits"]["s"]["selected"] == "b"
+    assert board["splits"]["s"]["candidates"]["a"]["rank"] is None
+
+
+def test_no_value_at_all_is_refused(make_stored):
+    with pytest.raises(ValueError, match=r"undefined for every condition of 's' \(2 of 2 conditions excluded"):
+        _board(make_stored("a", [float("nan")] * 2))
+
+
+def test_a_metric_that_was_not_scored_lists_what_was(make_stored):
+    with pytest.raises(UsageError, match=r"has no 'celleval\.pearson_delta@1'\. It has: celleval\.mae@1"):
+        _board(make_stored("a", [1.0]), metric_id=PEARSON)
