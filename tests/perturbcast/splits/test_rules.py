@@ -74,7 +74,9 @@ def test_unseen_perturbation_takes_every_context_and_combination_of_a_target(mak
             for condition in fold.conditions[part]:
                 assert not held & set(condition.targets)
         hidden = {t for part in ("validation", "calibration") for c in fold.conditions[part] for t in c.targets}
-        singles = {c.perturbation for p in ("validation", "calibration") for c in fold.conditions[p] if not c.is_combination}
+        singles = {
+            c.perturbation for p in ("validation", "calibration") for c in fold.conditions[p] if not c.is_combination
+        }
         assert not singles & {t for c in fold.conditions["train"] for t in c.targets}
         assert hidden
 

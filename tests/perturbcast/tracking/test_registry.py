@@ -35,7 +35,10 @@ def folds(make_data, tmp_path_factory):
         saved = save_model(model, folder / f"fold_{split.fold}")
         made.append(
             tracking.FoldModel(
-                fold=split.fold, held_out=split.held_out, directory=folder / f"fold_{split.fold}", fingerprint=saved.fingerprint
+                fold=split.fold,
+                held_out=split.held_out,
+                directory=folder / f"fold_{split.fold}",
+                fingerprint=saved.fingerprint,
             )
         )
     return made
@@ -49,7 +52,16 @@ def server(tmp_path_factory):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/m.db"]
-    command += ["--artifacts-destination", str(folder / "artifacts"), "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += [
+        "--artifacts-destination",
+        str(folder / "artifacts"),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     try:
@@ -97,7 +109,9 @@ def test_log_choose_and_resolve(client, folds):
     assert len({*first.values(), *second.values()}) == 4, "every fold of every run is a version of its own"
     assert tracking.log_run(client, make_run(folds)) == first, "a run is not logged twice"
 
-    tracking.name_champion(client, "made-unseen_context", versions=second, rule={"metric": "m@1", "candidates": {"a": 1}})
+    tracking.name_champion(
+        client, "made-unseen_context", versions=second, rule={"metric": "m@1", "candidates": {"a": 1}}
+    )
     found = tracking.resolve("models:/made-unseen_context@champion")
     assert (found.version, found.aliases) == (second[0], ("champion", "champion-fold-0"))
     assert found.validation_metrics == {"m.v1": 0.5}, "test scores are not handed on"

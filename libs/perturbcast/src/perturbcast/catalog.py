@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
@@ -28,6 +29,7 @@ def _own(folder: str) -> set[str]:
     return {m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")}
 
 
+@functools.cache  # reads the metadata of every installed distribution
 def _others(folder: str) -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=f"perturbcast.{folder}")}
 

@@ -46,7 +46,6 @@ class Params(_Strict):
     run: Run
     selection: dict[str, str]
     simulate: dict[str, Any]
-    simulate: dict[str, Any] = {}
 
     @pydantic.model_validator(mode="after")
     def _names_exist(self) -> Params:

@@ -92,7 +92,7 @@ def to_contract(
         UsageError: a column or the control label is not there.
         ValueError: the content breaks a rule of the contract.
     """
-    obs, label = _labels(adata, mapping)
+    obs = _labels(adata, mapping)
     genes = tuple(adata.var_names.astype(str))
     for what, names in (("Gene names", genes), ("Barcodes", adata.obs_names)):
         twice = repeated(names)
@@ -112,16 +112,17 @@ def to_contract(
         if empty.any():
             keep &= ~empty
             steps.append(f"dropped {int(empty.sum())} cells without a count")
-    sizes = obs[keep & ~obs["is_control"]].groupby(["perturbation", "context"], observed=True).size()
-    few = sizes[sizes < min_cells]
-    if len(few):
-        pairs = pd.MultiIndex.from_frame(obs[["perturbation", "context"]])
-        keep &= ~np.asarray(pairs.isin(few.index)) | obs["is_control"].to_numpy()
+    is_control = obs["is_control"].to_numpy(dtype=bool)
+    name_of = (obs["perturbation"] + " in " + obs["context"]).to_numpy(dtype=str)
+    names, sizes = np.unique(name_of[keep & ~is_control], return_counts=True)
+    few = {str(name): int(n) for name, n in zip(names, sizes, strict=True) if n < min_cells}
+    if few:
+        keep &= is_control | ~np.isin(name_of, list(few))
         steps.append(f"dropped {len(few)} conditions with fewer than {min_cells} cells")
-    if not (keep & ~obs["is_control"]).any():
+    if not (keep & ~is_control).any():
         raise ValueError(
             f"A dataset holds at least one perturbed condition of {min_cells} cells; the largest of {dataset!r} has "
-            f"{int(sizes.max()) if len(sizes) else 0}. Lower --min-cells, or check --control."
+            f"{max(sizes, default=0)}. Lower --min-cells, or check --control."
         )
     obs, x = obs[keep].copy(), sp.csr_matrix(x[keep])
     counts = None if counts is None else sp.csr_matrix(counts[keep])
@@ -134,10 +135,8 @@ def to_contract(
         "preprocessing": steps,
         "targets": {name: name.split("+") for name in sorted(obs["perturbation"].unique()) if name != CONTROL},
         "units": dict(mapping.units),
-        "dropped_conditions": [
-            f"{perturbation} in {context} ({n} cells)" for (perturbation, context), n in few.items()
-        ],
-        "control_labels": [label, *[name for name in mapping.control if name != label]],
+        "dropped_conditions": [f"{name} ({n} cells)" for name, n in few.items()],
+        "control_labels": list(mapping.control),
     }
     x.sum_duplicates()
     x.eliminate_zeros()
@@ -168,11 +167,10 @@ def _text(adata: anndata.AnnData, role: str, name: str) -> pd.Series[Any]:
     return text
 
 
-def _labels(adata: anndata.AnnData, mapping: ColumnMapping) -> tuple[pd.DataFrame, str]:
-    """The contract's obs, and the control label that was found."""
+def _labels(adata: anndata.AnnData, mapping: ColumnMapping) -> pd.DataFrame:
+    """The contract's obs, before cells are dropped."""
     raw = _text(adata, "perturbation", mapping.perturbation)
-    present = [label for label in mapping.control if (raw == label).any()]
-    if not present:
+    if not raw.isin(mapping.control).any():
         some = ", ".join(map(str, raw.value_counts().index[:8]))
         raise UsageError(
             f"Control cells carry one of the labels {', '.join(mapping.control)}; column {mapping.perturbation!r} "
@@ -202,7 +200,7 @@ def _labels(adata: anndata.AnnData, mapping: ColumnMapping) -> tuple[pd.DataFram
                 f"{adata.obs[name][bad.to_numpy()].iloc[0]!r} for a perturbed cell. Convert the column first."
             )
         obs[role] = number.fillna(0.0).astype(float)
-    return obs, present[0]
+    return obs
 
 
 def _expression(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def write(prediction: Prediction, path: Path) -> None:
         "notes": [list(notes) for notes in prediction.notes],
         "model": prediction.model,
     }
-    arrays = {
+    arrays: dict[str, Any] = {
         "record": np.frombuffer(json.dumps(record).encode(), dtype=np.uint8),
         "delta": prediction.delta,
         "variance": prediction.variance,

@@ -14,6 +14,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 
 from perturbcast.schema import CONTROL, Condition, PerturbationData
@@ -72,10 +73,10 @@ def mean_and_variance(x: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
     n = x.shape[0]
     if n == 0:
         raise ValueError("A mean needs at least one cell; the selection holds none.")
-    squared = x.copy()
-    squared.data = squared.data.astype(np.float64) ** 2
-    mean = np.asarray(x.sum(axis=0, dtype=np.float64)).ravel() / n
-    mean_square = np.asarray(squared.sum(axis=0, dtype=np.float64)).ravel() / n
+    values = x.astype(np.float64)  # scipy adds up in the type of the matrix, whatever dtype its sum is asked for
+    mean = np.asarray(values.sum(axis=0)).ravel() / n
+    values.data **= 2
+    mean_square = np.asarray(values.sum(axis=0)).ravel() / n
     variance = np.clip(mean_square - mean**2, 0.0, None) * (n / (n - 1) if n > 1 else 0.0)
     return mean, variance
 
@@ -107,7 +108,7 @@ def effects(data: PerturbationData, *, cells: Sequence[str], conditions: Sequenc
     Raises:
         ValueError: a condition has no cell among ``cells``, or its context has no controls.
     """
-    position = data.obs.index.get_indexer(list(cells))
+    position = data.obs.index.get_indexer(pd.Index(cells))
     perturbation = data.obs["perturbation"].astype(str).to_numpy()
     context = data.obs["context"].astype(str).to_numpy()
     is_control = data.obs["is_control"].to_numpy()

@@ -92,8 +92,8 @@ def _experiment(client: MlflowClient, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
-    local = "MLFLOW_TRACKING_URI" not in os.environ
     # a server decides where its artifacts go; beside the default file they are kept in one folder
+    local = mlflow.get_tracking_uri() == DEFAULT_URI
     location = (Path("mlartifacts").resolve() / name).as_uri() if local else None
     return str(client.create_experiment(name, artifact_location=location))
 
@@ -194,7 +194,7 @@ def resolve(uri: str) -> ResolvedModel:
     try:
         version = client.get_model_version_by_alias(name, alias) if at else client.get_model_version(name, number)
         aliases = client.get_registered_model(name).aliases
-        run = client.get_run(version.run_id)
+        run = client.get_run(str(version.run_id))
     except MlflowException as error:
         known = ", ".join(sorted(model.name for model in client.search_registered_models())) or "none"
         raise UsageError(

@@ -1,0 +1,70 @@
+"""Command ``doctor``: what this machine has, what is missing, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from perturbcast import catalog
+from perturbcast.datasets.source import locate
+from perturbcast.stages.params import read
+
+PACKAGES = ("perturbcast", "anndata", "numpy", "scipy", "mlflow", "dvc")
+
+
+def command() -> None:
+    """Check the installation, the data, the parameter file and the service; exit 1 if something is missing.
+
+    perturbcast doctor
+    """
+    rows = [_package(name) for name in PACKAGES]
+    rows.append(("python", platform.python_version(), ""))
+    rows.append(("cores, memory", f"{os.cpu_count()}, {_memory()}", ""))
+    serving = any(entry_points(group="perturbcast.services", name="prediction"))
+    rows.append(
+        (
+            "prediction service",
+            "installed" if serving else "absent",
+            "" if serving else "pip install -e services/prediction",
+        )
+    )
+    git = shutil.which("git")
+    rows.append(("git", git or "absent", "" if git else "apt-get install git"))
+    rows.extend(
+        _dataset(name) for name in catalog.names("datasets") if hasattr(catalog.load("datasets", name), "SOURCE")
+    )
+    if Path("params.yaml").is_file():
+        params = read()
+        rows.append(("params.yaml", f"{len(params.run.splits)} splits x {len(params.run.models)} models", ""))
+    table = Table("what", "found", "to do")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+    if any(todo and not todo.startswith("optional") for _, _, todo in rows):
+        raise typer.Exit(1)
+
+
+def _package(name: str) -> tuple[str, str, str]:
+    try:
+        return name, version(name), ""
+    except PackageNotFoundError:
+        return name, "absent", f"pip install -c constraints.txt {name}"
+
+
+def _dataset(name: str) -> tuple[str, str, str]:
+    try:
+        return f"dataset {name}", str(locate(catalog.load("datasets", name).SOURCE)), ""
+    except (ValueError, OSError) as error:
+        return f"dataset {name}", "not reachable", f"optional: {error}"
+
+
+def _memory() -> str:
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return f"{pages / 2**30:.0f} GB"
