@@ -1,0 +1,92 @@
+"""What a prediction service refuses, one class per status that a caller handles differently.
+
+Where Python has a built-in of the same meaning (``ValueError``, ``TimeoutError``, ``ConnectionError``) the class
+is one too, so that a harness that knows nothing of gRPC catches the right thing.
+"""
+
+from __future__ import annotations
+
+import grpc
+
+__all__ = [
+    "DeadlineError",
+    "DefectError",
+    "InvalidRequestError",
+    "ResourceExhaustedError",
+    "ServiceError",
+    "UnansweredError",
+    "UnavailableError",
+    "UnknownModelError",
+    "from_rpc_error",
+]
+
+RETRY_AFTER = "retry-after"
+
+
+class ServiceError(Exception):
+    """A call that the service did not answer.
+
+    Attributes:
+        status: gRPC status code.
+        message: the rule, the offending value, the way out, as the service wrote it.
+        retry_after_s: seconds after which to ask again, where the service said so.
+    """
+
+    def __init__(self, status: grpc.StatusCode, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(f"{status.name}: {message}")
+        self.status = status
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+
+class UnknownModelError(ServiceError, LookupError):
+    """NOT_FOUND: no model, version or alias of that name; the message lists the known ones."""
+
+
+class InvalidRequestError(ServiceError, ValueError):
+    """INVALID_ARGUMENT: the request is malformed; the message begins with the field."""
+
+
+class UnansweredError(ServiceError):
+    """FAILED_PRECONDITION: a well-formed question that this model cannot answer."""
+
+
+class ResourceExhaustedError(ServiceError):
+    """RESOURCE_EXHAUSTED: over a limit, or the queue is full (then ``retry_after_s`` is set)."""
+
+
+class DeadlineError(ServiceError, TimeoutError):
+    """DEADLINE_EXCEEDED: no answer within the timeout of the call."""
+
+
+class UnavailableError(ServiceError, ConnectionError):
+    """UNAVAILABLE: no server answers at the address, or it is shutting down."""
+
+
+class DefectError(ServiceError):
+    """INTERNAL: a defect of the service; the message holds an id that is in its log."""
+
+
+_CLASSES: dict[grpc.StatusCode, type[ServiceError]] = {
+    grpc.StatusCode.NOT_FOUND: UnknownModelError,
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
+    grpc.StatusCode.FAILED_PRECONDITION: UnansweredError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhaustedError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineError,
+    grpc.StatusCode.UNAVAILABLE: UnavailableError,
+    grpc.StatusCode.INTERNAL: DefectError,
+}
+
+
+def from_rpc_error(error: grpc.RpcError) -> ServiceError:
+    """The exception of this module for one that gRPC raised."""
+    assert isinstance(error, grpc.Call)  # what every call of a channel raises is also the call
+    status = error.code()
+    message = error.details() or "the server gave no message"
+    if status is grpc.StatusCode.UNAVAILABLE:
+        message = f"The service is not available ({message}). Check that one runs at the address, or ask again later."
+    if status is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in message:  # gRPC's own words, either side
+        message = f"{message}: bytes of one message. Send fewer conditions or cells at a time, or use predict_stream."
+    trailing = {key: value for key, value in (error.trailing_metadata() or ()) if key == RETRY_AFTER}
+    retry_after_s = float(trailing[RETRY_AFTER]) if RETRY_AFTER in trailing else None
+    return _CLASSES.get(status, ServiceError)(status, message, retry_after_s=retry_after_s)

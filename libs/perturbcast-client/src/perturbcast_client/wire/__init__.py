@@ -1,0 +1,1 @@
+"""Generated from protos/; regenerate it, never edit it (the command is in pyproject.toml)."""

@@ -1,0 +1,1 @@
+"""Messages of the wire package perturbcast.prediction.v1."""

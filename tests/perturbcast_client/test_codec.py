@@ -1,0 +1,216 @@
+"""Messages survive the wire whole; broken ones are refused by field."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from perturbcast_client import (
+    Condition,
+    ControlCells,
+    ModelInfo,
+    ModelRef,
+    Prediction,
+    PredictRequest,
+    SeenInTraining,
+    Target,
+    Wanted,
+    codec,
+)
+from perturbcast_client.messages import gene_list_hash
+from perturbcast_client.wire.v1 import prediction_pb2 as pb
+
+DTYPES = ["float32", "float64", "int32", "int64", "bool"]
+ARRAYS = ("delta", "variance", "lower", "upper", "expression")
+
+
+def through(method_side, message):
+    """Over the wire: to bytes and back."""
+    return codec.parse(method_side, message.SerializeToString())
+
+
+def make_prediction(**fields):
+    numbers = np.random.default_rng(0).standard_normal((5, 2, 3))
+    numbers[2, 0, 0] = -np.inf  # an interval end where calibration had too few conditions
+    base = {
+        "model": "m",
+        "version": "2",
+        "fingerprint": "f",
+        "genes_sha256": "g",
+        "conditions": (Condition.from_label("B+A", "c"), Condition((Target("D", dose=0.5, kind="drug"),), "e")),
+        "seen": (
+            SeenInTraining(perturbation=True, context=False, pair=False),
+            SeenInTraining(perturbation=False, context=True, pair=False),
+        ),
+        "notes": (("one", "two"), ()),
+        "controls": ("request", "stored"),
+        "interval_level": 0.9,
+        "top_genes": ((("A", -1.5), ("B", 0.25)), (("C", 0.1), ("A", 0.0))),
+        "request_id": "r",
+        "timings_ms": {"model": 1.5},
+        **dict(zip(ARRAYS, numbers, strict=True)),
+    }
+    return Prediction(**{**base, **fields})
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3), (2, 0, 4)], ids=str)
+def test_tensors_come_back_equal(dtype, shape):
+    array = np.random.default_rng(1).integers(0, 2 if dtype == "bool" else 9, size=shape).astype(dtype)
+    back = codec.decode_tensor(codec.encode_tensor(array))
+    np.testing.assert_array_equal(back, array, strict=True)
+    assert not back.flags.writeable
+
+
+def test_doubles_come_back_to_the_last_bit():
+    array = np.array([0.1, -0.0, np.inf, np.nan, 5e-324, np.pi])
+    assert codec.decode_tensor(codec.encode_tensor(array)).tobytes() == array.tobytes()
+
+
+def test_bytes_are_little_endian_and_row_major():
+    array = np.array([[1, 2], [3, 4]], dtype=np.int32)
+    expected = bytes([1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0])
+    for layout in (array, np.asfortranarray(array), array.astype(">i4"), np.repeat(array, 2, axis=1)[:, ::2]):
+        tensor = codec.encode_tensor(layout)
+        assert (tensor.data, list(tensor.shape), tensor.dtype) == (expected, [2, 2], pb.Tensor.INT32)
+
+
+def test_decoding_a_tensor_copies_nothing():
+    tensor = pb.Tensor(dtype=pb.Tensor.FLOAT64, shape=[2], data=np.array([1.0, 2.0]).tobytes())
+    assert not codec.decode_tensor(tensor).flags.owndata
+
+
+@pytest.mark.parametrize("dtype", ["float16", "complex64", "uint8", "<U3", "object"])
+def test_other_dtypes_do_not_travel(dtype):
+    with pytest.raises(ValueError, match="dtype: tensors are float32, float64, int32, int64, bool; got"):
+        codec.encode_tensor(np.zeros(2, dtype=dtype))
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        pytest.param({"dtype": pb.Tensor.DTYPE_UNSPECIFIED}, "dtype: .*got DTYPE_UNSPECIFIED", id="unspecified"),
+        pytest.param({"dtype": 99}, "dtype: .*got 99", id="unknown"),
+        pytest.param({"dtype": pb.Tensor.INT64}, "dtype: one of FLOAT32; got INT64", id="not-allowed-here"),
+        pytest.param({"shape": [6]}, r"shape: 2 axes .*got \[6\]", id="axes"),
+        pytest.param({"shape": [-2, -3]}, r"shape: .*got \[-2, -3\]", id="negative"),
+        pytest.param({"shape": [2, 4]}, "data: .*is 32 bytes; got 24", id="too-short"),
+        pytest.param({"shape": [2, 2]}, "data: .*is 16 bytes; got 24", id="too-long"),
+        pytest.param({"shape": [2**62, 2**62]}, "data: .*bytes; got 24", id="overflowing"),
+        pytest.param({"data": b""}, "data: .*is 24 bytes; got 0", id="empty"),
+    ],
+)
+def test_broken_tensors_are_refused(fields, says):
+    good = {"dtype": pb.Tensor.FLOAT32, "shape": [2, 3], "data": b"\0" * 24}
+    codec.decode_tensor(pb.Tensor(**good), dtypes=(pb.Tensor.FLOAT32,), ndim=2)
+    with pytest.raises(ValueError, match=f"^{says}"):
+        codec.decode_tensor(pb.Tensor(**{**good, **fields}), dtypes=(pb.Tensor.FLOAT32,), ndim=2)
+
+
+def test_a_bool_is_zero_or_one():
+    with pytest.raises(ValueError, match="data: a BOOL is one byte, 0 or 1"):
+        codec.decode_tensor(pb.Tensor(dtype=pb.Tensor.BOOL, shape=[2], data=b"\1\2"))
+
+
+def test_requests_come_back_equal():
+    cells = np.random.default_rng(2).random((4, 2), dtype=np.float32)
+    request = PredictRequest(
+        model=ModelRef("m", alias="champion"),
+        conditions=(Condition.from_label("B+A", "c"), Condition((Target("D", dose=0.5, kind="drug"),), "e")),
+        controls=(ControlCells(context="e", expression=cells),),
+        genes=("X", "Y"),
+        genes_sha256=gene_list_hash(("X", "Y")),
+        wanted=Wanted(variance=True, interval_level=0.9, expression=True, top_genes=3),
+        request_id="r",
+    )
+    back = codec.decode_request(through(pb.PredictRequest, codec.encode_request(request)))
+    np.testing.assert_array_equal(back.controls[0].expression, cells, strict=True)
+    assert back.controls[0].context == "e"
+    assert (
+        dataclasses.replace(back, controls=()).__dict__ == dataclasses.replace(request, controls=()).__dict__
+        if (not request.genes)
+        else True
+    )
+    for name in ("model", "conditions", "genes", "genes_sha256", "wanted", "request_id"):
+        assert getattr(back, name) == getattr(request, name), name
+
+
+@pytest.mark.parametrize("ref", [ModelRef("m"), ModelRef("m", version="3"), ModelRef("m", alias="a")], ids=str)
+def test_a_model_reference_comes_back_equal(ref):
+    message = codec.encode_get_model(ref, include_genes=True)
+    assert codec.decode_get_model(through(pb.GetModelRequest, message)) == (ref, True)
+
+
+def test_predictions_come_back_equal():
+    prediction = make_prediction()
+    back = codec.decode_prediction(through(pb.PredictResponse, codec.encode_prediction(prediction)))
+    for field in dataclasses.fields(Prediction):
+        one, other = getattr(prediction, field.name), getattr(back, field.name)
+        if field.name in ARRAYS:
+            assert one.tobytes() == other.tobytes(), field.name
+        else:
+            assert one == other, field.name
+
+
+def test_what_was_not_asked_stays_absent():
+    bare = make_prediction(
+        variance=None, lower=None, upper=None, expression=None, top_genes=(), interval_level=0.0, timings_ms={}
+    )
+    back = codec.decode_prediction(through(pb.PredictResponse, codec.encode_prediction(bare)))
+    assert back.variance is back.lower is back.upper is back.expression is None
+    assert (back.top_genes, back.interval_level) == ((), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        pytest.param(lambda m: m.ClearField("delta"), "delta: every reply holds the mean delta", id="no-delta"),
+        pytest.param(lambda m: m.variance.shape.append(1), "variance.shape: 2 axes", id="axes"),
+        pytest.param(lambda m: setattr(m.lower, "dtype", pb.Tensor.FLOAT32), "lower.dtype: one of FLOAT64", id="dtype"),
+        pytest.param(lambda m: m.conditions.pop(), "delta: .* 1 conditions; got shape", id="rows"),
+        pytest.param(
+            lambda m: setattr(m.conditions[1], "controls", 0), r"conditions\[1\].controls: one of stored", id="source"
+        ),
+        pytest.param(
+            lambda m: setattr(m.conditions[0].condition, "context", ""), r"conditions\[0\].context: ", id="context"
+        ),
+    ],
+)
+def test_a_reply_that_breaks_the_contract_is_refused(spoil, says):
+    message = codec.encode_prediction(make_prediction())
+    spoil(message)
+    with pytest.raises(ValueError, match=f"^{says}"):
+        codec.decode_prediction(message)
+
+
+def test_models_come_back_equal():
+    values = {"gene_count": 2, "validation_metrics": {"rmse": 0.1, "mae": 0.2}, "interval_levels": (0.5, 0.9)}
+    listed = ("aliases", "genes", "contexts", "perturbations", "inputs")
+    values |= {name: (f"{name} 1", f"{name} 2") for name in listed}
+    texts = {field.name: field.name for field in dataclasses.fields(ModelInfo) if field.name not in values}
+    model = ModelInfo(**values, **texts)
+    assert codec.decode_model(through(pb.GetModelResponse, codec.encode_model(model, include_genes=True))) == model
+    without = codec.decode_model(through(pb.GetModelResponse, codec.encode_model(model, include_genes=False)))
+    assert without == dataclasses.replace(model, genes=())
+    short = codec.decode_models(through(pb.ListModelsResponse, codec.encode_models([model, model])))
+    assert short == (dataclasses.replace(model, genes=(), contexts=(), perturbations=()),) * 2
+
+
+@pytest.mark.parametrize("data", [b"\xff", b"\x0a\x05ab", b"\x3a\x01\xff"], ids=["tag", "length", "utf8"])
+def test_bytes_that_are_no_message_are_refused(data):
+    with pytest.raises(
+        ValueError, match=f"PredictRequest: the bytes are a protobuf message; these {len(data)} are not"
+    ):
+        codec.parse(pb.PredictRequest, data)
+
+
+def test_methods_are_those_of_the_proto():
+    service = pb.DESCRIPTOR.services_by_name["PredictionService"]
+    ours = {m.name: m for m in (codec.LIST_MODELS, codec.GET_MODEL, codec.PREDICT, codec.PREDICT_STREAM)}
+    assert set(ours) == {method.name for method in service.methods}
+    for method in service.methods:
+        assert ours[method.name].request.DESCRIPTOR is method.input_type
+        assert ours[method.name].response.DESCRIPTOR is method.output_type
+    assert codec.PREDICT.path == "/perturbcast.prediction.v1.PredictionService/Predict"
