@@ -1,0 +1,225 @@
+"""Runs the service: loads models, binds the port, answers health and reflection, drains on SIGTERM.
+
+``run`` is the entry point ``perturbcast.services: prediction`` that ``perturbcast serve`` calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import ipaddress
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypedDict
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import SERVICE_NAME as HEALTH
+from grpc_health.v1.health import aio as health  # type: ignore[attr-defined]  # its stubs lack it
+from grpc_reflection.v1alpha import reflection
+
+from perturbcast.training import load_model
+from perturbcast_client import codec
+from prediction_service.engine import Engine
+from prediction_service.limits import Limits
+from prediction_service.served_model import ServedModel
+from prediction_service.servicer import Servicer
+from prediction_service.work_queue import WorkQueue
+
+__all__ = ["ModelSource", "ServerConfig", "run", "serve"]
+
+logger = logging.getLogger(__name__)
+STOP_S = 1.0  # for what is no prediction (health watches) once predictions have been drained
+
+
+class ModelSource(TypedDict):
+    """Where a model comes from; a plain dictionary, so that the platform can build it without importing a service.
+
+    Attributes:
+        name: what callers ask for.
+        version: registry version; empty for a directory.
+        aliases: names that stand for this version.
+        directory: model directory.
+        validation_metrics: metric id -> value at registration.
+    """
+
+    name: str
+    version: str
+    aliases: Sequence[str]
+    directory: Path
+    validation_metrics: Mapping[str, float]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ServerConfig:
+    """How the process listens and how much it takes on.
+
+    Attributes:
+        host: loopback address or name to bind.
+        port: TCP port; 0 picks a free one.
+        ready_file: gets ``host:port`` when the server answers, and is removed when it stops.
+        max_message_bytes: largest request.
+        workers: requests computed at the same time.
+        max_concurrent: calls let in at the same time, waiting and running; a stream is one call.
+        grace_s: seconds that calls in flight get after SIGTERM.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 50051
+    ready_file: Path | None = None
+    max_message_bytes: int = codec.MAX_MESSAGE_BYTES
+    workers: int = 2
+    max_concurrent: int = 64
+    grace_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ValueError(f"A TCP port lies between 0 and 65535; got {self.port}. 0 picks a free one.")
+        if not _is_loopback(self.host):
+            raise ValueError(
+                f"This version has neither TLS nor tokens and listens on loopback only; got host {self.host!r}. "
+                "Bind 127.0.0.1, and reach it from elsewhere through a tunnel (ssh -L)."
+            )
+
+    @property
+    def address(self) -> str:
+        return _address(self.host, self.port)
+
+
+def run(
+    models: Sequence[ModelSource],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 50051,
+    ready_file: Path | None = None,
+    max_message_mib: int = 64,
+    max_conditions: int = 10_000,
+    max_cells: int = 200_000,
+    workers: int = 2,
+    max_concurrent: int = 64,
+    grace_s: float = 30.0,
+) -> None:
+    """Serve models until SIGTERM or SIGINT; prints one line with the address when it answers.
+
+    Args:
+        models: directories and the names that callers use.
+        host: loopback address or name to bind.
+        port: TCP port; 0 picks a free one.
+        ready_file: gets ``host:port`` when the server answers, and is removed when it stops.
+        max_message_mib: largest request and reply, MiB.
+        max_conditions: conditions per request.
+        max_cells: control cells per request.
+        workers: requests computed at the same time.
+        max_concurrent: calls let in at the same time, waiting and running; a stream is one call.
+        grace_s: seconds that calls in flight get after SIGTERM.
+
+    Raises:
+        ValueError: a model directory is half-written or changed, the host is public, the port is busy.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    config = ServerConfig(
+        host=host,
+        port=port,
+        ready_file=ready_file,
+        max_message_bytes=max_message_mib * 2**20,
+        workers=workers,
+        max_concurrent=max_concurrent,
+        grace_s=grace_s,
+    )
+    served = [
+        ServedModel(
+            name=source["name"],
+            version=source["version"],
+            aliases=tuple(source["aliases"]),
+            model=load_model(source["directory"]),
+            validation_metrics=source["validation_metrics"],
+        )
+        for source in models
+    ]
+    limits = Limits(max_conditions=max_conditions, max_cells=max_cells, max_reply_bytes=config.max_message_bytes)
+    serve(Engine(served, limits=limits), config)
+
+
+def serve(engine: Engine, config: ServerConfig) -> None:
+    """Serve an engine until SIGTERM or SIGINT, then drain and return.
+
+    Raises:
+        ValueError: the port is busy.
+    """
+    asyncio.run(_serve(engine, config))
+
+
+async def _serve(engine: Engine, config: ServerConfig) -> None:
+    queue = WorkQueue(workers=config.workers, capacity=config.max_concurrent)
+    server = grpc.aio.server(
+        options=[
+            ("grpc.so_reuseport", 0),  # with it a second server on the port would silently take half the calls
+            ("grpc.max_receive_message_length", config.max_message_bytes),
+            ("grpc.max_send_message_length", -1),  # the engine's limit refuses with words
+        ]
+    )
+    server.add_generic_rpc_handlers((Servicer(engine, queue).handler,))
+    healthy = health.HealthServicer()
+    await healthy.set(codec.SERVICE, health_pb2.HealthCheckResponse.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    reflection.enable_server_reflection((codec.SERVICE, HEALTH, reflection.SERVICE_NAME), server)
+    address = _address(config.host, _bind(server, config))
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await server.start()
+    try:
+        _announce(address, config.ready_file, models=len(engine.models()))
+        await stop.wait()
+    finally:
+        if config.ready_file:
+            config.ready_file.unlink(missing_ok=True)
+    await healthy.enter_graceful_shutdown()
+    left = await queue.drain(grace_s=config.grace_s)
+    if left:
+        logger.warning("%d calls were not done within the grace period of %g s and are dropped", left, config.grace_s)
+    await server.stop(STOP_S)
+    await queue.close()
+    logger.info("stopped")
+
+
+def _bind(server: grpc.aio.Server, config: ServerConfig) -> int:
+    busy = (
+        f"A server needs a port of its own; {config.address} cannot be bound ({{}}). Stop what listens there, or take "
+        "another port; 0 picks a free one."
+    )
+    family, kind, protocol, _, address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as probe:  # gRPC's own error names no reason and logs ten lines
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gRPC does: TIME_WAIT is not busy
+        try:
+            probe.bind(address)
+        except OSError as error:
+            raise ValueError(busy.format(error.strerror)) from error
+    try:
+        return server.add_insecure_port(config.address)
+    except RuntimeError as error:
+        raise ValueError(busy.format(error)) from error
+
+
+def _announce(address: str, ready_file: Path | None, *, models: int) -> None:
+    if ready_file:
+        beside = ready_file.with_name(f".{ready_file.name}.partial")
+        beside.write_text(address)
+        beside.replace(ready_file)
+    sys.stdout.write(f"prediction service at {address}, {models} {'model' if models == 1 else 'models'}\n")
+    sys.stdout.flush()
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,112 @@
+"""Bounds what waits and what runs: a fixed number of threads, a fixed number of calls, in order of arrival."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+__all__ = ["DrainingError", "QueueFullError", "WorkQueue"]
+
+T = TypeVar("T")
+SMOOTHING = 0.1  # weight of the newest piece of work in the running mean of their durations
+
+
+class QueueFullError(RuntimeError):
+    """As many calls as allowed wait or run.
+
+    Attributes:
+        retry_after_s: estimate of when those before are done, whole seconds, at least 1.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DrainingError(RuntimeError):
+    """The server is shutting down and takes no new call."""
+
+
+class WorkQueue:
+    """Runs work in threads for calls that were let in; belongs to one event loop.
+
+    Args:
+        workers: pieces of work that run at the same time.
+        capacity: calls that are let in at the same time, waiting and running; a stream is one call.
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, *, workers: int, capacity: int, clock: Callable[[], float] = time.monotonic) -> None:
+        if workers < 1 or capacity < workers:
+            raise ValueError(
+                f"A queue has at least one worker and room for each; got {workers} workers and room for {capacity}. "
+                "Raise max_concurrent."
+            )
+        self._workers = workers
+        self._capacity = capacity
+        self._clock = clock
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="predict")
+        # waiting happens here and not in the executor, whose queue would keep the bytes of cancelled calls
+        self._free = asyncio.Semaphore(workers)
+        self._calls = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._draining = False
+        self._mean_s = 0.0
+
+    @contextlib.contextmanager
+    def call(self) -> Iterator[None]:
+        """Let one call in for the length of the block.
+
+        Raises:
+            QueueFullError: ``capacity`` calls are inside.
+            DrainingError: ``drain`` was called.
+        """
+        if self._draining:
+            raise DrainingError("This server is shutting down and takes no new requests. Ask again, or another server.")
+        if self._calls >= self._capacity:
+            retry_after_s = max(1, math.ceil(self._mean_s * self._calls / self._workers))
+            raise QueueFullError(
+                f"At most {self._capacity} calls are answered at the same time on this server; all places are taken. "
+                f"Ask again in {retry_after_s} s.",
+                retry_after_s=retry_after_s,
+            )
+        self._calls += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._calls -= 1
+            if not self._calls:
+                self._idle.set()
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run ``work`` in a thread when one is free; work of a call that is cancelled while waiting never starts."""
+        await self._free.acquire()
+        loop = asyncio.get_running_loop()
+        started = self._clock()
+
+        def finished() -> None:
+            self._mean_s += SMOOTHING * (self._clock() - started - self._mean_s)
+            self._free.release()
+
+        future = self._threads.submit(work)
+        # the thread's own end frees its place: a cancelled call leaves work behind that still runs
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(finished))
+        return await asyncio.wrap_future(future)
+
+    async def drain(self, *, grace_s: float) -> int:
+        """Let no new call in, wait for those inside, and return how many are left after ``grace_s`` seconds."""
+        self._draining = True
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), grace_s)
+        return self._calls
+
+    async def close(self) -> None:
+        """Wait for the threads; a model call that runs cannot be interrupted."""
+        await asyncio.to_thread(self._threads.shutdown)

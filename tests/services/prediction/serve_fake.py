@@ -1,0 +1,110 @@
+"""The service over a model whose every number is known; run as a script it is the second process of the tests.
+
+The model reacts to its target: SLOW waits, BROKEN is a defect, IMPOSSIBLE cannot be answered.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from perturbcast.errors import UnanswerableError
+from perturbcast.schema import Condition, Prediction
+
+GENES = ("ISG15", "STAT1", "CD3D", "LYZ")
+SLOW_S = 0.7
+
+
+@dataclasses.dataclass(frozen=True)
+class KnownModel:
+    """delta = length of the label x (1, -2, 3, -4) + control mean / 8, exact in binary; half width 0.25."""
+
+    journal: Path | None = None
+    kind: str = "known"
+    dataset: str = "kang2018"
+    dataset_hash: str = "d" * 64
+    split_hash: str = "5" * 64
+    fingerprint: str = "f" * 64
+    scale: str = "log1p(counts per 10 000)"
+    genes: tuple[str, ...] = GENES
+    train_conditions: tuple[Condition, ...] = (Condition("IFNB", "B cells"), Condition("A+B", "NK cells"))
+    levels: tuple[float, ...] = (0.5, 0.9)
+    control_means: Mapping[str, np.ndarray] = dataclasses.field(
+        default_factory=lambda: {"B cells": np.array([1.0, 2.0, 3.0, 4.0]), "NK cells": np.array([4.0, 3.0, 2.0, 1.0])}
+    )
+
+    def predict(
+        self, conditions: Sequence[Condition], *, control_means: Mapping[str, np.ndarray] | None = None
+    ) -> Prediction:
+        for condition in conditions:
+            self._react(condition)
+        means = {**self.control_means, **(control_means or {})}
+        control = np.array([means[condition.context] for condition in conditions])
+        length = np.array([[len(condition.perturbation)] for condition in conditions])
+        delta = length * np.array([1.0, -2.0, 3.0, -4.0]) + control / 8
+        pairs = set(self.train_conditions)
+        return Prediction(
+            conditions=tuple(conditions),
+            genes=self.genes,
+            delta=delta,
+            variance=np.full_like(delta, 0.0625),
+            control=control,
+            intervals={0.5: np.full_like(delta, 0.125), 0.9: np.full_like(delta, 0.25)},
+            seen=np.array(
+                [
+                    (
+                        c.perturbation in {p.perturbation for p in pairs},
+                        c.context in {p.context for p in pairs},
+                        c in pairs,
+                    )
+                    for c in conditions
+                ]
+            ),
+            notes=tuple((f"{c} is made up",) for c in conditions),
+            model=self.fingerprint,
+        )
+
+    def _react(self, condition: Condition) -> None:
+        if self.journal:
+            with self.journal.open("a") as file:
+                file.write(f"{condition}\n")
+        if "SLOW" in condition.targets:
+            time.sleep(SLOW_S)
+        if "BROKEN" in condition.targets:
+            raise RuntimeError("a secret of the model")
+        if "IMPOSSIBLE" in condition.targets:
+            raise UnanswerableError(f"This model knows every target but 'IMPOSSIBLE'; got {condition}. Leave it out.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--config", type=json.loads, default={})
+    parser.add_argument("--limits", type=json.loads, default={})
+    parser.add_argument("--ready-file", type=Path)
+    parser.add_argument("--journal", type=Path)
+    given = parser.parse_args()
+
+    from prediction_service.engine import Engine
+    from prediction_service.limits import Limits
+    from prediction_service.served_model import ServedModel
+    from prediction_service.server import ServerConfig, serve
+
+    served = ServedModel(
+        name="known",
+        version="3",
+        aliases=("champion",),
+        model=KnownModel(given.journal),
+        validation_metrics={"rmse": 0.25},
+    )
+    config = ServerConfig(**{"port": 0, "ready_file": given.ready_file, **given.config})
+    serve(Engine([served], limits=Limits(**given.limits)), config)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""The process: how it starts, what it refuses to start on, and how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent import futures
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from perturbcast import catalog, schema, splits
+from perturbcast.training import fit, load_model, save_model
+from perturbcast_client import Condition, UnavailableError, Wanted, connect
+from prediction_service.server import ServerConfig
+
+SCRIPT = Path(__file__).with_name("serve_fake.py")
+SLOW = Condition.from_label("SLOW", "B cells")
+IFNB = Condition.from_label("IFNB", "B cells")
+# what 'perturbcast serve' does, without its options
+RUN = """
+import sys
+from pathlib import Path
+from perturbcast import catalog
+catalog.service("prediction")(
+    [{"name": "made", "version": "", "aliases": (), "directory": Path(sys.argv[1]), "validation_metrics": {}}],
+    host="127.0.0.1", port=0, ready_file=Path(sys.argv[3]),
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def model_directory(make_data, tmp_path_factory):
+    data = make_data()
+    split = splits.make(data, "unseen_context", seed=1)[0]
+    config = catalog.load("models", "linear").Config()
+    directory = tmp_path_factory.mktemp("models") / "made"
+    save_model(fit(data, split, kind="linear", plugin="linear", config=config, seed=0), directory)
+    return directory
+
+
+def wait_for(condition, *, seconds=10):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def end(process, number=signal.SIGTERM):
+    process.send_signal(number)
+    return process.wait(timeout=20)
+
+
+def test_a_trained_model_answers_as_offline_to_the_last_bit(start_service, model_directory, make_data):
+    service = start_service(["-c", RUN, model_directory])
+    model = load_model(model_directory)
+    held_out = next(c for c in ("a", "b", "c") if c not in model.control_means)
+    stored = next(iter(model.control_means))
+    data = make_data()
+    cells = data.x[((data.obs["context"] == held_out) & data.obs["is_control"]).to_numpy()].toarray()
+    pairs = [("G0", stored), ("G1+G2", stored), ("G0", held_out), ("unmeasured", held_out)]
+    with connect(service.address, timeout_s=20) as client:
+        answer = client.predict(
+            "made",
+            [Condition.from_label(*pair) for pair in pairs],
+            controls={held_out: cells},
+            genes=data.genes,
+            wanted=Wanted(variance=True, interval_level=0.9, expression=True),
+        )
+    offline = model.predict(
+        [schema.Condition(*pair) for pair in pairs], control_means={held_out: cells.mean(axis=0, dtype=np.float64)}
+    )
+    assert answer.delta.tobytes() == offline.delta.tobytes()
+    assert answer.variance.tobytes() == offline.variance.tobytes()
+    assert answer.expression.tobytes() == offline.mean.tobytes()
+    assert answer.upper.tobytes() == (offline.delta + offline.intervals[0.9]).tobytes()
+    assert [[s.perturbation, s.context, s.pair] for s in answer.seen] == offline.seen.tolist()
+    assert answer.notes == offline.notes
+    assert answer.fingerprint == model.fingerprint
+    assert end(service.process) == 0
+
+
+def test_a_half_written_model_directory_starts_nothing(model_directory, tmp_path):
+    (model_directory / "calibration.npz").rename(model_directory / "aside")
+    try:
+        command = [sys.executable, "-c", RUN, model_directory, "", tmp_path / "ready"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    finally:
+        (model_directory / "aside").rename(model_directory / "calibration.npz")
+    assert done.returncode == 1
+    assert "lacks calibration.npz: it is half-written" in done.stderr
+    assert not (tmp_path / "ready").exists()
+
+
+def test_the_address_is_printed_and_written(start_service):
+    service = start_service()
+    assert service.output == f"prediction service at {service.address}, 1 model\n"
+    host, port = service.address.split(":")
+    assert (host, int(port) > 0) == ("127.0.0.1", True)
+    assert not list(service.folder.glob("*.partial"))
+    assert end(service.process) == 0
+    assert not service.ready_file.exists(), "an address that nobody answers at is not left behind"
+
+
+def test_a_busy_port_is_one_clear_error():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [sys.executable, SCRIPT, "--config", f'{{"port": {port}}}']
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert f"ValueError: A server needs a port of its own; 127.0.0.1:{port} cannot be bound (Address" in done.stderr
+    assert "0 picks a free one" in done.stderr
+
+
+def test_a_port_of_another_service_is_busy_too(start_service):
+    """gRPC shares ports by default: the second server would take half of the calls."""
+    service = start_service()
+    command = [sys.executable, SCRIPT, "--config", f'{{"port": {service.address.split(":")[1]}}}']
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "cannot be bound" in done.stderr
+    assert end(service.process) == 0
+
+
+def test_a_port_can_be_taken_again_at_once(start_service):
+    first = start_service()
+    with connect(first.address) as client:
+        client.predict("known", [IFNB])
+        assert end(first.process) == 0
+    again = start_service(config={"port": int(first.address.split(":")[1])})
+    assert again.address == first.address
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
+def test_a_public_bind_is_refused(host):
+    with pytest.raises(ValueError, match=r"neither TLS nor tokens .*got host .*Bind 127\.0\.0\.1"):
+        ServerConfig(host=host)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_loopback_is_accepted(host):
+    assert ServerConfig(host=host).address.endswith(":50051")
+
+
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_a_port_that_is_none_is_refused(port):
+    with pytest.raises(ValueError, match=f"between 0 and 65535; got {port}"):
+        ServerConfig(port=port)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_calls_in_flight_are_finished_before_it_ends(start_service, number):
+    service = start_service(config={"workers": 1})
+    with connect(service.address, timeout_s=20) as client, futures.ThreadPoolExecutor() as pool:
+        running, waiting = (pool.submit(client.predict, "known", [SLOW]) for _ in range(2))
+        stream = client.predict_stream("known", [SLOW, IFNB, IFNB], chunk_size=1)
+        streamed = pool.submit(list, stream)
+        wait_for(lambda: service.journal)
+        time.sleep(0.2)  # the others have arrived
+        code = end(service.process, number)
+        assert running.result().conditions == waiting.result().conditions == (SLOW,)
+        assert [answer.conditions for answer in streamed.result()] == [(SLOW,), (IFNB,), (IFNB,)]
+    assert code == 0
+
+
+def test_while_draining_it_says_not_serving_and_takes_nothing_new(start_service):
+    service = start_service()
+    channel = grpc.insecure_channel(service.address)
+    health = health_pb2_grpc.HealthStub(channel)
+    statuses = queue.SimpleQueue()
+    with connect(service.address, timeout_s=20) as client, channel, futures.ThreadPoolExecutor() as pool:
+        watch = health.Watch(health_pb2.HealthCheckRequest())
+
+        def follow():
+            with contextlib.suppress(grpc.RpcError):  # the server ends the watch when it stops
+                for reply in watch:
+                    statuses.put(reply.status)
+
+        pool.submit(follow)
+        assert statuses.get(timeout=10) == health_pb2.HealthCheckResponse.SERVING
+        inside = pool.submit(client.predict, "known", [SLOW])
+        wait_for(lambda: service.journal)
+        service.process.send_signal(signal.SIGTERM)
+        assert statuses.get(timeout=10) == health_pb2.HealthCheckResponse.NOT_SERVING
+        reply = health.Check(health_pb2.HealthCheckRequest(), timeout=5)
+        assert reply.status == health_pb2.HealthCheckResponse.NOT_SERVING
+        with pytest.raises(UnavailableError, match="shutting down"):
+            client.predict("known", [IFNB])
+        assert inside.result().conditions == (SLOW,)
+        assert service.process.wait(timeout=20) == 0, "a health watch does not keep it alive"
+
+
+def test_the_grace_period_ends(start_service):
+    service = start_service(config={"grace_s": 0.1})
+    with connect(service.address, timeout_s=20) as client, futures.ThreadPoolExecutor() as pool:
+        stream = pool.submit(list, client.predict_stream("known", [SLOW] * 40, chunk_size=1))
+        wait_for(lambda: service.journal)
+        assert end(service.process) == 0
+        with pytest.raises(UnavailableError, match="ask again later"):
+            stream.result()
+    assert "1 calls were not done within the grace period of 0.1 s" in service.log
+    assert len(service.journal) < 10
