@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from perturbcast import catalog
-from perturbcast.datasets.source import Source, locate
+from perturbcast.datasets.source import Source, find, locate
 from perturbcast.schema import Condition
 from perturbcast.stores import effects
 from perturbcast.stores.contract import ColumnMapping
@@ -59,6 +59,8 @@ def test_kang_interferon_raises_isg15_in_every_cell_type(build):
     assert data.meta["dropped_conditions"] == ["IFNB in Dendritic cells (19 cells)", "IFNB in Megakaryocytes (2 cells)"]
     for condition in data.conditions:
         assert delta(data, "IFNB", condition.context, "ISG15") > 1.5
+    assert data.obs.groupby("is_control")["time"].unique().map(list).to_dict() == {True: [0.0], False: [6.0]}
+    assert data.meta["units"] == {"time": "h"}
 
 
 def test_norman_klf1_activation_raises_globins_and_labels_are_sorted(build):
@@ -79,12 +81,15 @@ def test_papalexi_stat1_knock_out_lowers_stat1_and_replicate_is_the_batch(build)
     assert counts[label == "control", gene].mean() == pytest.approx(12.8, abs=0.1)
     measured = effects(data, cells=list(data.obs.index), conditions=[Condition("STAT1", "THP-1")])
     assert measured.matching == ("context+batch",)
+    assert delta(data, "STAT1", "THP-1", "STAT1") < -0.5
 
 
 def test_gasperini_promoter_hit_lowers_its_gene_and_inert_guides_are_controls(build):
     data, counts = build("gasperini2019")
     assert not any("non-targeting" in label for label in data.obs["perturbation"].unique())
     assert int(data.obs["is_control"].sum()) == 12_362 + 2_047
+    assert "2047 cells labelled non-targeting alone are controls" in data.meta["preprocessing"]
+    assert data.meta["ensembl_id"][data.genes.index("TP53BP2")] == "ENSG00000143514"
     gene = data.genes.index("COX4I1")
     x = np.expm1(data.x[:, gene].toarray().ravel())
     label = data.obs["perturbation"].astype(str).to_numpy()
@@ -120,7 +125,8 @@ def test_found_in_the_named_folder_then_the_mirror_then_refused(tmp_path, monkey
     shutil.copy(original, named)
     assert locate(source) == named / "d.h5ad"
     (named / "d.h5ad").write_bytes(b"other cells")
-    with pytest.raises(ValueError, match=r"has sha256 .*; .*named/d\.h5ad has .* Replace it with the original"):
+    both = rf"has sha256 {source.sha256}; .*named/d\.h5ad has [0-9a-f]{{64}}\. Replace it with the original"
+    with pytest.raises(ValueError, match=both):
         locate(source)
 
 
@@ -134,6 +140,7 @@ def test_downloaded_with_its_checksum(tmp_path, monkeypatch, serve_folder):
     monkeypatch.delenv("PERTURBCAST_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     good = make_source(folder / "d.h5ad", url=f"{address}/d.h5ad")
+    assert find(good) is None, "looking does not download"
     assert locate(good).read_bytes() == b"cells"
     wrong = make_source(folder / "d.h5ad", url=f"{address}/d.h5ad", sha256="0" * 64, file_name="e.h5ad")
     with pytest.raises(ValueError, match="does not match"):
