@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import anndata
 import numpy as np
 import pandas as pd
@@ -24,12 +26,14 @@ def write_source(path, *, cells=25, drop=()):
     [
         ["--map", "perturbation=gene", "context=line", "--control", "NT"],
         ["--map", "perturbation=gene", "--map", "context=line", "--control", "NT"],
+        ["perturbation=gene", "context=line", "--control", "NT"],
     ],
-    ids=["one --map", "two --map"],
+    ids=["one --map", "two --map", "no --map"],
 )
-def test_anyones_anndata(call, tmp_path, words):
+@pytest.mark.parametrize("first", [True, False], ids=["file first", "file last"])
+def test_anyones_anndata(call, tmp_path, words, first):
     write_source(tmp_path / "mine.h5ad")
-    done = call("import-h5ad", "mine.h5ad", *words)
+    done = call("import-h5ad", *(["mine.h5ad", *words] if first else [*words, "mine.h5ad"]))
     assert done.code == 0, done.err
     data = h5ad.read(tmp_path / "artifacts/datasets/mine.h5ad")
     assert sorted({c.perturbation for c in data.conditions}) == ["MYC", "TP53"]
@@ -58,8 +62,29 @@ def test_a_missing_column_lists_the_columns_present(call, tmp_path):
             "Lower --min-cells",
         ),
         (["--map", "perturbation=gene", "context=line", "--control", "NT", "--cells", "9"], 2, "No such option"),
+        (
+            ["--map", "perturbation=gene", "context=line", "--control", "NT", "--name", "a/b"],
+            2,
+            "is a path. Give --name",
+        ),
+        (
+            ["--map", "perturbation=gene", "context=line", "--control", "NT", "--dose-unit", "uM"],
+            2,
+            "dose is not mapped",
+        ),
+        (["--map", "perturbation=gene", "batches=b", "--control", "NT"], 2, "got 'mine.h5ad', 'batches=b'"),
     ],
-    ids=["no context", "no control", "malformed", "unknown control", "too few cells", "unknown option"],
+    ids=[
+        "no context",
+        "no control",
+        "malformed",
+        "unknown control",
+        "too few cells",
+        "unknown option",
+        "path as name",
+        "unit of nothing",
+        "unknown role",
+    ],
 )
 def test_bad_requests_have_one_error_and_leave_nothing(call, tmp_path, words, code, message):
     write_source(tmp_path / "mine.h5ad")
@@ -67,6 +92,76 @@ def test_bad_requests_have_one_error_and_leave_nothing(call, tmp_path, words, co
     assert (done.code, "Traceback" in done.err) == (code, False), done.err
     assert message in done.err
     assert not (tmp_path / "artifacts").exists()
+
+
+def repeat_gene(adata):
+    adata.var_names = ["A", "A", "C", "D"]
+
+
+def set_value(adata, value):
+    adata.X[0, 0] = value
+
+
+def lose_controls(adata):
+    adata.obs.loc[adata.obs["line"] == "RPE1", "gene"] = "TP53"
+
+
+@pytest.mark.filterwarnings("ignore:.*names are not unique:UserWarning")
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (repeat_gene, "Gene names are unique; repeated: A."),
+        (lambda a: set_value(a, np.nan), "1 NaN or infinite entries"),
+        (lambda a: set_value(a, -1), "the smallest entry of X is -1"),
+        (lambda a: set_value(a, 0.5), "import it with --scale log1p"),
+        (lose_controls, "RPE1 hold none"),
+    ],
+    ids=["repeated gene", "NaN", "negative", "not counts", "context without controls"],
+)
+def test_bad_content_has_one_error_and_leaves_nothing(call, tmp_path, spoil, message):
+    write_source(tmp_path / "mine.h5ad")
+    adata = anndata.read_h5ad(tmp_path / "mine.h5ad")
+    adata.obs = adata.obs.astype(str)
+    spoil(adata)
+    adata.write_h5ad(tmp_path / "mine.h5ad")
+    done = call("import-h5ad", "mine.h5ad", "--map", "perturbation=gene", "context=line", "--control", "NT")
+    assert done.code == 1
+    assert message in done.err
+    assert done.err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.h5ad"]
+
+
+def test_a_file_that_is_no_anndata(call, tmp_path):
+    (tmp_path / "mine.h5ad").write_text("a,b")
+    done = call("import-h5ad", "mine.h5ad", "--map", "perturbation=gene", "context=line", "--control", "NT")
+    assert done.code == 1
+    assert "mine.h5ad cannot be read" in done.err
+
+
+def test_datasets_lists_where_each_file_is(call, shared, monkeypatch):
+    monkeypatch.setenv("PERTURBCAST_DATA", str(shared / "data"))
+    rows = {row["name"]: row for row in json.loads(call("datasets", "--json").out)}
+    assert rows["kang2018"]["file"] == str(shared / "data/kang2018_pbmc_ifnb.h5ad")
+    assert {name: row["state"] for name, row in rows.items()} == {
+        "gasperini2019": "found",
+        "kang2018": "found",
+        "norman2019_mcfaline2023": "found",
+        "papalexi2021": "found",
+        "simulated": "made",
+    }
+    monkeypatch.setenv("PERTURBCAST_DATA", "nowhere")
+    rows = {row["name"]: row for row in json.loads(call("datasets", "--json").out)}
+    assert rows["kang2018"]["state"] == "absent"
+    assert "it is not in nowhere, ../shared/data" in rows["kang2018"]["file"]
+
+
+@pytest.mark.parametrize("name", ["kang2018", "norman2019_mcfaline2023", "papalexi2021", "gasperini2019"])
+def test_import_twice_gives_the_same_bytes(call, shared, tmp_path, monkeypatch, name):
+    monkeypatch.setenv("PERTURBCAST_DATA", str(shared / "data"))
+    for folder in ("one", "two"):
+        assert call("import", name, "--out", f"{folder}/d.h5ad").code == 0
+    assert (tmp_path / "one/d.h5ad").read_bytes() == (tmp_path / "two/d.h5ad").read_bytes()
+    assert h5ad.read(tmp_path / "one/d.h5ad").dataset == name
 
 
 def test_an_absent_file_and_an_unknown_dataset(call):

@@ -71,7 +71,7 @@ def test_stages_give_equal_bytes_when_run_again(call, work):
 
 def test_changing_test_cells_changes_test_scores_and_not_the_choice(call, make_data, tmp_path):
     data = make_data(contexts=("a", "b", "c", "d", "e"), perturbations=("G0", "G1", "G2", "G3"))
-    held = [cell for cell in splits.make(data, "unseen_context")[0].parts["test"]]
+    held = list(splits.make(data, "unseen_context")[0].parts["test"])
     x = data.x.tolil(copy=True)
     rows = data.obs.index.get_indexer(held)
     x[rows] = np.random.default_rng(1).random((len(rows), x.shape[1])) * 5

@@ -33,6 +33,7 @@ def test_x_is_log1p_of_counts_per_10_000_by_hand(make_adata, make_mapping):
     raw = adata.X.toarray()
     np.testing.assert_allclose(data.x.toarray(), np.log1p(raw / raw.sum(axis=1, keepdims=True) * 1e4), rtol=1e-6)
     np.testing.assert_array_equal(counts.toarray(), raw)
+    assert counts.dtype == np.int32
     assert data.meta["scale"] == "log1p(counts per 10 000)"
 
 
@@ -66,6 +67,44 @@ def test_covariates_are_kept_with_their_unit(make_adata, make_mapping):
     assert set(data.obs.loc[~data.obs["is_control"], "dose"]) == {2.5}
     assert data.meta["units"] == {"dose": "uM"}
     assert set(data.obs["batch"]) == {"K562", "RPE1"}
+
+
+def test_a_number_may_carry_its_unit_and_controls_without_one_have_0(make_adata, make_mapping):
+    adata = make_adata()
+    adata.obs["hours"] = np.where(adata.obs["target_gene"] == "non-targeting", "none", "6 h")
+    data, _ = run(adata, make_mapping(covariates={"time": "hours"}, units={"time": "h"}))
+    assert data.obs.groupby("is_control")["time"].unique().map(list).to_dict() == {True: [0.0], False: [6.0]}
+    adata.obs["hours"] = "inf"
+    with pytest.raises(ValueError, match=r"time is a number in h; column 'hours' holds 'inf' for a perturbed cell"):
+        run(adata, make_mapping(covariates={"time": "hours"}, units={"time": "h"}))
+
+
+def test_what_was_done_is_recorded(make_adata, make_mapping):
+    adata = make_adata(labels=("non-targeting", "A_non-targeting", "safe", "B"))
+    data, _ = run(adata, make_mapping(inert=("safe",)))
+    steps = "\n".join(data.meta["preprocessing"])
+    assert "columns: perturbation from target_gene, context from line" in steps
+    assert "dropped the label parts non-targeting, safe, which do nothing, in 50 cells" in steps
+    assert "50 cells labelled safe alone are controls" in steps
+    assert {c.perturbation for c in data.conditions} == {"A", "B"}
+
+
+def test_cells_without_a_count_are_dropped_unless_the_study_counted_them(make_adata, make_mapping):
+    adata = make_adata()
+    dense = adata.X.toarray()
+    dense[3] = 0
+    adata.X = sp.csr_matrix(dense)
+    without, _ = run(adata, make_mapping())
+    assert set(adata.obs_names) - set(without.obs.index) == {"bc3"}
+    assert "dropped 1 cells without a count" in without.meta["preprocessing"]
+    panel, _ = run(adata, make_mapping(library_size="umis"))
+    assert len(panel.obs) == adata.n_obs, "a panel may miss a cell that the study counted"
+
+
+def test_names_of_the_other_namespace_are_kept(make_adata, make_mapping):
+    adata = make_adata()
+    adata.var["ensembl_id"] = [f"ENSG{i}" for i in range(5)]
+    assert run(adata, make_mapping())[0].meta["ensembl_id"] == [f"ENSG{i}" for i in range(5)]
 
 
 def change_obs(adata, column, value):
@@ -107,6 +146,23 @@ BAD = {
         no_controls_in_rpe1,
         r"Every context holds control cells; RPE1 hold none\. .* --allow-uncontrolled",
     ),
+    "missing label as text": (
+        lambda a: change_obs(a, "target_gene", "nan"),
+        r"Every cell has a perturbation; 1 of 150",
+    ),
+    "library below counts": (
+        lambda a: change_obs(a, "umis", 2),
+        r"1 cells have more, first 'bc3' with .* and 2 in column",
+    ),
+    "library not positive": (
+        lambda a: change_obs(a, "umis", 0),
+        r"positive; column 'umis' holds 1 values that are not",
+    ),
+    "control label not named": (
+        lambda a: change_obs(a, "target_gene", "control"),
+        r"contract's word .* --control control",
+    ),
+    "plus in a target": (lambda a: change_obs(a, "target_gene", "CD4+x"), r"target 'CD4\+x' of .* --separator \+"),
     "empty target": (lambda a: change_obs(a, "target_gene", "A__B"), r"'A\+\+B' has an empty target"),
 }
 
@@ -118,7 +174,7 @@ def test_bad_content_is_refused(make_adata, make_mapping, name):
     spoil, message = BAD[name]
     spoil(adata)
     with pytest.raises(ValueError, match=message):
-        run(adata, make_mapping())
+        run(adata, make_mapping(library_size="umis" if "library" in name else ""))
 
 
 def test_what_is_not_there_is_a_usage_error_that_lists_what_is(make_adata, make_mapping):
@@ -130,6 +186,10 @@ def test_what_is_not_there_is_a_usage_error_that_lists_what_is(make_adata, make_
         run(make_adata(), make_mapping(control=("NT",)))
     with pytest.raises(UsageError, match="dose come with a unit"):
         make_mapping(covariates={"dose": "umis"})
+    with pytest.raises(UsageError, match="time is not mapped"):
+        make_mapping(units={"time": "h"})
+    with pytest.raises(UsageError, match=r"--min-cells is 0\. Give 1 or more"):
+        run(make_adata(), make_mapping(), min_cells=0)
 
 
 def test_uncontrolled_contexts_are_marked_and_in_no_condition(make_adata, make_mapping):
@@ -137,6 +197,7 @@ def test_uncontrolled_contexts_are_marked_and_in_no_condition(make_adata, make_m
     no_controls_in_rpe1(adata)
     data, _ = run(adata, make_mapping(), allow_uncontrolled=True)
     assert data.meta["uncontrolled"] == ["RPE1"]
+    assert "kept 1 contexts without controls, in no condition" in data.meta["preprocessing"]
     assert {c.context for c in data.conditions} == {"K562"}
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 import anndata
+import h5py
 import numpy as np
+import pandas as pd
 import pytest
 
 from perturbcast.errors import UsageError
@@ -16,7 +18,8 @@ from perturbcast.stores.contract import to_contract
 
 @pytest.fixture
 def made(make_adata, make_mapping):
-    return to_contract(make_adata(), make_mapping(), dataset="mine", source={"perturbation_type": {"a/b": "CRISPRi"}})
+    mapping = make_mapping(covariates={"batch": "line"})
+    return to_contract(make_adata(), mapping, dataset="mine", source={"perturbation_type": {"a/b": "CRISPRi"}})
 
 
 def test_round_trip(made, tmp_path):
@@ -30,6 +33,15 @@ def test_round_trip(made, tmp_path):
     np.testing.assert_array_equal(read.x.toarray(), data.x.toarray())
     stored = anndata.read_h5ad(tmp_path / "d.h5ad")
     np.testing.assert_array_equal(stored.layers["counts"].toarray(), counts.toarray())
+
+
+def test_gene_names_of_the_other_namespace_are_columns_of_var(made, tmp_path):
+    names = [f"ENSG{i}" for i in range(5)]
+    h5ad.write(dataclasses.replace(made[0], meta={**made[0].meta, "ensembl_id": names}), tmp_path / "d.h5ad")
+    assert h5ad.read(tmp_path / "d.h5ad").meta["ensembl_id"] == names
+    stored = anndata.read_h5ad(tmp_path / "d.h5ad")
+    assert stored.var["ensembl_id"].tolist() == names
+    assert "ensembl_id" not in stored.uns["perturbcast"]
 
 
 def test_equal_content_gives_equal_bytes(made, tmp_path):
@@ -47,7 +59,7 @@ def test_truth_of_a_simulation_is_kept(made, tmp_path):
     np.testing.assert_array_equal(read["delta"]["values"], truth["delta"]["values"])
 
 
-@pytest.mark.parametrize("what", ["value", "gene", "barcode", "label", "context"])
+@pytest.mark.parametrize("what", ["value", "gene", "barcode", "label", "context", "batch"])
 def test_the_hash_is_over_everything(made, what):
     data = made[0]
     x, genes, obs = data.x.copy(), list(data.genes), data.obs.copy()
@@ -58,9 +70,14 @@ def test_the_hash_is_over_everything(made, what):
     elif what == "barcode":
         obs.index = ["other", *obs.index[1:]]
     else:
-        column = {"label": "perturbation", "context": "context"}[what]
+        column = {"label": "perturbation"}.get(what, what)
         obs[column] = ["other", *obs[column].astype(str)[1:]]
     assert content_hash(x, genes, obs) != content_hash(data.x, data.genes, data.obs)
+
+
+def test_the_hash_does_not_depend_on_other_columns(made):
+    data = made[0]
+    assert content_hash(data.x, data.genes, data.obs.assign(n_umis=1)) == data.hash
 
 
 def test_an_edited_file_is_refused(made, tmp_path):
@@ -78,8 +95,14 @@ def test_other_files_say_what_to_do(make_adata, tmp_path):
     with pytest.raises(ValueError, match=r"not\. Run 'perturbcast import-h5ad .*raw\.h5ad --map"):
         h5ad.read(tmp_path / "raw.h5ad")
     (tmp_path / "broken.h5ad").write_bytes(b"\x89HDF\r\n\x1a\nrest")
-    with pytest.raises(ValueError, match="whole .h5ad file; .* cannot be read"):
+    with pytest.raises(ValueError, match=r"whole \.h5ad file; .* cannot be read"):
         h5ad.read(tmp_path / "broken.h5ad")
+    pd.DataFrame({"a": [1]}).to_csv(tmp_path / "table.h5ad")
+    with h5py.File(tmp_path / "other.h5ad", "w") as file:
+        file["table"] = [1, 2]
+    for name in ("table", "other"):
+        with pytest.raises(ValueError, match=rf"whole \.h5ad file; .*{name}\.h5ad cannot be read"):
+            h5ad.read(tmp_path / f"{name}.h5ad")
     with pytest.raises(UsageError, match="does not exist"):
         h5ad.read(tmp_path / "absent.h5ad")
 

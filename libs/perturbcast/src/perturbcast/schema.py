@@ -74,7 +74,9 @@ def gene_list_hash(genes: Sequence[str]) -> str:
 
 
 def content_hash(x: sp.csr_matrix, genes: Sequence[str], obs: pd.DataFrame) -> str:
-    """sha256 over matrix, names and the required labels, independent of the file format.
+    """sha256 over matrix, names and labels, independent of the file format.
+
+    Labels are the required ones, and ``batch`` where there is one: it decides which controls are matched.
 
     ``x`` is [cell, gene] CSR with sorted indices and no stored zeros (as ``PerturbationData`` keeps it).
     """
@@ -82,7 +84,7 @@ def content_hash(x: sp.csr_matrix, genes: Sequence[str], obs: pd.DataFrame) -> s
     for array, dtype in ((x.data, "<f4"), (x.indices, "<i8"), (x.indptr, "<i8")):
         digest.update(np.ascontiguousarray(array, dtype=dtype).tobytes())
     labels: list[Iterable[str]] = [genes, obs.index.astype(str)]
-    labels += [obs[column].astype(str) for column in REQUIRED_OBS]
+    labels += [obs[column].astype(str) for column in (*REQUIRED_OBS, "batch") if column in obs]
     for names in labels:
         digest.update("\n".join(names).encode())
         digest.update(b"\0")

@@ -1,6 +1,7 @@
 """Kang 2018: PBMC of lupus patients, control and interferon beta, eight cell types; one cytokine across contexts.
 
-The context is the cell type, the perturbation IFN-beta for 6 hours. Raw UMI counts of 9,015 genes. Labels of 2,091
+The context is the cell type, the perturbation IFN-beta for 6 hours (``time``; 0 in controls, which had none; the
+source file keeps it in its column ``dose``). Raw UMI counts of 9,015 genes. Labels of 2,091
 cells are published, 666 were transferred inside each condition (see the file's ``label_source``).
 """
 
@@ -28,7 +29,11 @@ SOURCE = Source(
     sha256="6463a3ea5bf9003509659450dec1ed0f476917254e457d25bcbbd8fbc2181a74",
     perturbation_type="cytokine",
     mapping=ColumnMapping(
-        perturbation="perturbation", context="cell_type", control=("control",), covariates={"donor": "donor"}
+        perturbation="perturbation",
+        context="cell_type",
+        control=("control",),
+        covariates={"donor": "donor", "time": "dose"},
+        units={"time": "h"},
     ),
 )
 

@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import anndata
 import pooch
 import scipy.sparse as sp
 
 from perturbcast.schema import PerturbationData
 from perturbcast.stores.contract import ColumnMapping, to_contract
+from perturbcast.stores.h5ad import read_anndata
 
-__all__ = ["Source", "import_source", "locate"]
+__all__ = ["Source", "find", "import_source", "locate"]
 
 VARIABLE = "PERTURBCAST_DATA"
 MIRROR = Path("../shared/data")
@@ -69,29 +69,44 @@ def _checked(path: Path, source: Source) -> Path:
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != source.sha256:
         raise ValueError(
-            f"The file of dataset {source.dataset!r} has sha256 {source.sha256[:12]}...; {path} has {found[:12]}.... "
+            f"The file of dataset {source.dataset!r} has sha256 {source.sha256}; {path} has {found}. "
             "Replace it with the original, or import yours with 'perturbcast import-h5ad'."
         )
     return path
 
 
+def _folders() -> list[Path]:
+    named = os.environ.get(VARIABLE)
+    return [Path(named), MIRROR] if named else [MIRROR]
+
+
+def find(source: Source) -> Path | None:
+    """The dataset's file on this machine: in the folder ``PERTURBCAST_DATA``, else in ``../shared/data``.
+
+    Raises:
+        ValueError: the file there has another sha256.
+    """
+    for folder in _folders():
+        if (folder / source.file_name).is_file():
+            return _checked(folder / source.file_name, source)
+    return None
+
+
 def locate(source: Source) -> Path:
-    """The dataset's file: in the folder ``PERTURBCAST_DATA``, in ``../shared/data``, else downloaded.
+    """The dataset's file: what ``find`` finds, else downloaded where its address is known.
 
     Raises:
         ValueError: it is in none of these places, or what is there has another sha256.
     """
-    folders = [Path(os.environ[VARIABLE])] if os.environ.get(VARIABLE) else []
-    folders.append(MIRROR)
-    for folder in folders:
-        if (folder / source.file_name).is_file():
-            return _checked(folder / source.file_name, source)
+    if (path := find(source)) is not None:
+        return path
     if source.url:
         return Path(pooch.retrieve(source.url, known_hash=f"sha256:{source.sha256}", fname=source.file_name))
-    tried = ", ".join(str(folder) for folder in folders)
+    tried = ", ".join(map(str, _folders()))
     raise ValueError(
         f"Dataset {source.dataset!r} is read from {source.file_name}; it is not in {tried}, and no stable public "
-        f"address of it is known. {source.public_file} Put the file in a folder and set {VARIABLE} to it."
+        f"address of it is known. {source.public_file} Put the file in a folder and set {VARIABLE} to it, or import "
+        f"the cells of {source.accession} yourself with 'perturbcast import-h5ad'."
     )
 
 
@@ -101,9 +116,8 @@ def import_source(source: Source, *, min_cells: int) -> tuple[PerturbationData, 
     Raises:
         ValueError: the file cannot be found or is not the original.
     """
-    adata = anndata.read_h5ad(locate(source))
     return to_contract(
-        adata,
+        read_anndata(locate(source)),
         source.mapping,
         dataset=source.dataset,
         source=source.record(),

@@ -23,7 +23,7 @@ import typer
 from rich.console import Console
 
 from perturbcast import catalog
-from perturbcast.datasets.source import locate
+from perturbcast.datasets.source import find
 from perturbcast.evaluation.scorecard import scorecard
 from perturbcast.stages.layout import ARTIFACTS, dataset_file, load_fold, open_data, split_files
 from perturbcast.stages.params import Params, read
@@ -68,17 +68,17 @@ def command(
 
 def _reachable(params: Params, console: Console) -> list[str]:
     """Names of the splits whose dataset is imported already, made here, or can be found."""
-    found, absent = [], {}
+    found, absent = [], set()
     for name in params.run.splits:
         dataset = params.splits[name].dataset
         if dataset == SIMULATED or dataset_file(dataset).is_file():
             found.append(name)
             continue
-        try:
-            locate(catalog.load("datasets", dataset).SOURCE)
+        source = catalog.load("datasets", dataset).SOURCE
+        if find(source) is not None or source.url:
             found.append(name)
-        except (ValueError, OSError) as error:
-            absent[dataset] = str(error)
+        else:
+            absent.add(dataset)
     measured = [name for name in found if params.splits[name].dataset != SIMULATED]
     if not measured:
         console.print("No measured dataset can be reached (see 'perturbcast datasets'): using the simulated dataset.")
@@ -95,6 +95,7 @@ def _reproduce(params: Params, names: list[str], console: Console) -> None:
         subprocess.run([dvc, "repro"], check=True)
     else:
         stages = [f"evaluate@{name}-{model}" for name in names for model in params.run.models]
+        stages += [f"evaluate_oracle@{name}-{model}" for name in params.oracle.splits for model in params.oracle.models]
         subprocess.run([dvc, "repro", *stages], check=True)
         for stage in FINAL:
             subprocess.run([dvc, "repro", "--single-item", stage], check=True)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from perturbcast import catalog
-from perturbcast.datasets.source import locate
+from perturbcast.datasets.source import find
 from perturbcast.stages.params import read
 
 PACKAGES = ("perturbcast", "anndata", "numpy", "scipy", "mlflow", "dvc")
@@ -59,10 +59,14 @@ def _package(name: str) -> tuple[str, str, str]:
 
 
 def _dataset(name: str) -> tuple[str, str, str]:
+    source = catalog.load("datasets", name).SOURCE
     try:
-        return f"dataset {name}", str(locate(catalog.load("datasets", name).SOURCE)), ""
+        path = find(source)
     except (ValueError, OSError) as error:
-        return f"dataset {name}", "not reachable", f"optional: {error}"
+        return f"dataset {name}", "another file", f"optional: {error}"
+    if path is not None:
+        return f"dataset {name}", str(path), ""
+    return f"dataset {name}", source.url or "not on this machine", f"optional: {source.public_file}"
 
 
 def _memory() -> str:

@@ -6,7 +6,6 @@ import hashlib
 from pathlib import Path
 from typing import Annotated, Literal
 
-import anndata
 import typer
 
 from perturbcast.errors import UsageError
@@ -15,10 +14,14 @@ from perturbcast.stages.layout import dataset_file
 from perturbcast.stores import h5ad
 from perturbcast.stores.contract import COVARIATES, ColumnMapping, to_contract
 
+ROLES = ("perturbation", "context", *COVARIATES, "library_size")
+
 
 def command(
-    file: Annotated[Path, typer.Argument(help="The .h5ad to import.")],
-    words: Annotated[list[str] | None, typer.Argument(help="More ROLE=COLUMN words after --map.", metavar="")] = None,
+    words: Annotated[
+        list[str],
+        typer.Argument(help="The .h5ad to import, and ROLE=COLUMN words.", metavar="FILE|ROLE=COLUMN"),
+    ],
     mapping: Annotated[
         list[str] | None,
         typer.Option(
@@ -48,12 +51,15 @@ def command(
     X becomes log1p(counts per 10 000) from raw counts; with --scale log1p it is taken as it is. Without a column for
     the context, write context= and all cells are one context. Dose and time are numbers with a unit.
     """
-    roles = _roles([*(mapping or []), *(words or [])])
+    file, more = _file(words)
+    roles = _roles([*(mapping or []), *more])
     if not control:
         raise UsageError("Control cells are named by their label; none was given. Add --control LABEL.")
     if not file.is_file():
         raise UsageError(f"A file to import is an .h5ad; {file} does not exist.")
     dataset = name or file.stem
+    if Path(dataset).name != dataset:
+        raise UsageError(f"A dataset id names a file; {dataset!r} is a path. Give --name without slashes, and --out.")
     columns = ColumnMapping(
         perturbation=roles.pop("perturbation"),
         context=roles.pop("context"),
@@ -61,14 +67,11 @@ def command(
         separator=separator,
         library_size=roles.pop("library_size", ""),
         covariates=roles,
-        units={key: unit for key, unit in (("dose", dose_unit), ("time", time_unit)) if key in roles and unit},
+        units={key: unit for key, unit in (("dose", dose_unit), ("time", time_unit)) if unit},
         kind=scale,
         scale="log1p-normalised, as imported",
     )
-    try:
-        adata = anndata.read_h5ad(file)
-    except (OSError, KeyError) as error:
-        raise ValueError(f"A file to import is a whole .h5ad; {file} cannot be read ({error}).") from error
+    adata = h5ad.read_anndata(file)
     source = {"study": f"imported from {file.name}", "source_sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
     data, counts = to_contract(
         adata, columns, dataset=dataset, source=source, min_cells=min_cells, allow_uncontrolled=allow_uncontrolled
@@ -78,15 +81,26 @@ def command(
     say(data, path)
 
 
+def _file(words: list[str]) -> tuple[Path, list[str]]:
+    """The file among the words, and the others; options may stand before, between and after them."""
+    files = [word for word in words if word.partition("=")[0] not in ROLES]
+    if len(files) != 1:
+        raise UsageError(
+            f"One file is imported, and the words beside it are ROLE=COLUMN with ROLE one of {', '.join(ROLES)}; "
+            f"got {', '.join(map(repr, files)) or 'no file'}. For example perturbcast import-h5ad mine.h5ad "
+            "--map perturbation=target_gene context=cell_line --control non-targeting."
+        )
+    return Path(files[0]), [word for word in words if word != files[0]]
+
+
 def _roles(words: list[str]) -> dict[str, str]:
     """``ROLE=COLUMN`` words as a mapping."""
-    known = ("perturbation", "context", *COVARIATES, "library_size")
     roles: dict[str, str] = {}
     for word in words:
         role, equals, column = word.partition("=")
-        if not equals or role not in known or role in roles:
+        if not equals or role not in ROLES or role in roles:
             raise UsageError(
-                f"A mapping is ROLE=COLUMN, each role once, with ROLE one of {', '.join(known)}; got {word!r}. "
+                f"A mapping is ROLE=COLUMN, each role once, with ROLE one of {', '.join(ROLES)}; got {word!r}. "
                 "For example --map perturbation=target_gene context=cell_line."
             )
         roles[role] = column

@@ -13,6 +13,8 @@ from perturbcast.evaluation.tables import scores_by_model, scores_table
 from perturbcast.stages.layout import ARTIFACTS
 from perturbcast.stores.atomic import write_bytes, write_json
 
+ORACLES = ["truth"]
+
 
 def command(
     metric: Annotated[str, typer.Option(help="Metric id that decides, like celleval.mae@1; its direction is its own.")],
@@ -20,6 +22,9 @@ def command(
     / "evaluations/validation",
     out: Annotated[Path, typer.Option(help="Folder for leaderboard.json, scores.json and scores.csv.")] = ARTIFACTS
     / "leaderboard",
+    oracle: Annotated[
+        list[str] | None, typer.Option(help="Model that knows the truth: shown, never chosen [default: truth]")
+    ] = None,
 ) -> None:
     """Rank the models of every split on validation conditions and select the first.
 
@@ -29,7 +34,7 @@ def command(
         perturbcast leaderboard --metric perturbench.rmse_average@1
     """
     found = find_directories(evaluations)
-    board = leaderboard(found, metric_id=metric)
+    board = leaderboard(found, metric_id=metric, oracles=ORACLES if oracle is None else oracle)
     write_json(out / "scores.json", scores_by_model(found))
     write_bytes(out / "scores.csv", scores_table(found).to_csv(index=False, lineterminator="\n").encode())
     write_json(out / "leaderboard.json", board)

@@ -44,15 +44,17 @@ class Params(_Strict):
     splits: dict[str, SplitParams]
     models: dict[str, dict[str, Any]]
     run: Run
+    oracle: Run = Run(splits=[], models=[])
     selection: dict[str, str]
     simulate: dict[str, Any]
 
     @pydantic.model_validator(mode="after")
     def _names_exist(self) -> Params:
-        for kind, named, known in (("split", self.run.splits, self.splits), ("model", self.run.models, self.models)):
-            unknown = sorted(set(named) - set(known))
-            if unknown:
-                raise ValueError(f"run.{kind}s names {', '.join(unknown)}; {kind}s: has {', '.join(known)}")
+        for section, run in (("run", self.run), ("oracle", self.oracle)):
+            for kind, named, known in (("splits", run.splits, self.splits), ("models", run.models, self.models)):
+                unknown = sorted(set(named) - set(known))
+                if unknown:
+                    raise ValueError(f"{section}.{kind} names {', '.join(unknown)}; {kind} has {', '.join(known)}")
         return self
 
 

@@ -18,11 +18,13 @@ import scipy.sparse as sp
 
 from perturbcast.errors import UsageError
 from perturbcast.schema import CONTROL, PerturbationData, canonical_perturbation, content_hash, repeated
+from perturbcast.stores.h5ad import GENE_COLUMNS
 
 __all__ = ["COVARIATES", "ColumnMapping", "to_contract"]
 
 COVARIATES = ("batch", "donor", "guide", "dose", "time")
 NUMERIC = ("dose", "time")
+MISSING = ("", "nan", "<NA>")  # the last two are what pandas writes for a missing label turned into text
 TARGET_SUM = 10_000
 LOG1P_CP10K = "log1p(counts per 10 000)"
 
@@ -36,9 +38,11 @@ class ColumnMapping:
         control: labels that mean unperturbed.
         separator: joins the targets of a combination in the source.
         rename: target name in the source -> gene or element, where they differ (``MRPL9_TSS`` is ``MRPL9``).
-        inert: target names that do nothing (non-targeting guides): dropped from combinations; alone they are control.
+        inert: target names that do nothing (non-targeting guides): dropped from combinations, as control labels are;
+            alone they are control.
         covariates: ``batch``, ``donor``, ``guide``, ``dose``, ``time`` -> column.
-        units: unit of ``dose`` and ``time`` where they are mapped.
+        units: unit of ``dose`` and ``time`` where they are mapped; a value may carry it (``6 h``). Controls without
+            a number have 0.
         library_size: column with each cell's total count where the file holds a gene panel only; empty means the
             sum over the genes present.
         kind: ``counts`` (X or layers["counts"] holds integers) or ``log1p`` (X is taken as published).
@@ -67,6 +71,12 @@ class ColumnMapping:
         bare = [name for name in NUMERIC if name in self.covariates and not self.units.get(name)]
         if bare:
             raise UsageError(f"{' and '.join(bare)} come with a unit; none was given. Name it, for example uM or h.")
+        unused = sorted(set(self.units) - set(self.covariates))
+        if unused:
+            raise UsageError(
+                f"A unit belongs to a mapped column; {', '.join(unused)} is not mapped. "
+                f"Add {unused[0]}=COLUMN, or leave its unit out."
+            )
 
 
 def to_contract(
@@ -89,10 +99,13 @@ def to_contract(
         allow_uncontrolled: keep contexts without control cells, marked and left out of every condition.
 
     Raises:
-        UsageError: a column or the control label is not there.
+        UsageError: a column or the control label is not there, or ``min_cells`` is not positive.
         ValueError: the content breaks a rule of the contract.
     """
-    obs = _labels(adata, mapping)
+    if min_cells < 1:
+        raise UsageError(f"A condition has at least one cell; --min-cells is {min_cells}. Give 1 or more.")
+    steps = [f"perturbcast {version('perturbcast')}, anndata {version('anndata')}"]
+    obs = _labels(adata, mapping, steps)
     genes = tuple(adata.var_names.astype(str))
     for what, names in (("Gene names", genes), ("Barcodes", adata.obs_names)):
         twice = repeated(names)
@@ -103,11 +116,10 @@ def to_contract(
                 "Make them unique first (anndata: var_names_make_unique, obs_names_make_unique)."
             )
     obs.index = pd.Index(adata.obs_names.astype(str), dtype=object)
-    steps = [f"perturbcast {version('perturbcast')}, anndata {version('anndata')}"]
     x, counts = _expression(adata, mapping, steps)
 
     keep = np.ones(len(obs), dtype=bool)
-    if counts is not None:
+    if counts is not None and not mapping.library_size:  # a panel may miss a cell that the study counted
         empty = np.asarray(counts.sum(axis=1)).ravel() == 0
         if empty.any():
             keep &= ~empty
@@ -126,7 +138,9 @@ def to_contract(
         )
     obs, x = obs[keep].copy(), sp.csr_matrix(x[keep])
     counts = None if counts is None else sp.csr_matrix(counts[keep])
-    _controls(obs, allow_uncontrolled=allow_uncontrolled)
+    uncontrolled = _uncontrolled(obs, allowed=allow_uncontrolled)
+    if uncontrolled:
+        steps.append(f"kept {len(uncontrolled)} contexts without controls, in no condition")
     meta: dict[str, Any] = {
         "dataset": dataset,
         **source,
@@ -137,13 +151,16 @@ def to_contract(
         "units": dict(mapping.units),
         "dropped_conditions": [f"{name} ({n} cells)" for name, n in few.items()],
         "control_labels": list(mapping.control),
+        "uncontrolled": uncontrolled,
+    } | {
+        column: adata.var[column].astype(object).fillna("").astype(str).tolist()
+        for column in GENE_COLUMNS
+        if column in adata.var
     }
     x.sum_duplicates()
     x.eliminate_zeros()
     meta["content_hash"] = content_hash(x, genes, obs)
-    data = PerturbationData(x=x, genes=genes, obs=obs, meta=meta)
-    meta["uncontrolled"] = list(data.uncontrolled)
-    return data, counts
+    return PerturbationData(x=x, genes=genes, obs=obs, meta=meta), counts
 
 
 def _column(adata: anndata.AnnData, role: str, name: str) -> pd.Series[Any]:
@@ -158,7 +175,7 @@ def _column(adata: anndata.AnnData, role: str, name: str) -> pd.Series[Any]:
 def _text(adata: anndata.AnnData, role: str, name: str) -> pd.Series[Any]:
     column = _column(adata, role, name)
     text = column.astype(object).where(column.notna(), "").astype(str).str.strip()
-    missing = int((text == "").sum())
+    missing = int(text.isin(MISSING).sum())
     if missing:
         raise ValueError(
             f"Every cell has a {role}; {missing} of {len(text)} have none in column {name!r}. "
@@ -167,8 +184,15 @@ def _text(adata: anndata.AnnData, role: str, name: str) -> pd.Series[Any]:
     return text
 
 
-def _labels(adata: anndata.AnnData, mapping: ColumnMapping) -> pd.DataFrame:
+def _labels(adata: anndata.AnnData, mapping: ColumnMapping, steps: list[str]) -> pd.DataFrame:
     """The contract's obs, before cells are dropped."""
+    columns = {
+        "perturbation": mapping.perturbation,
+        "context": mapping.context or "(one context)",
+        **mapping.covariates,
+    }
+    steps.append("columns: " + ", ".join(f"{role} from {column}" for role, column in columns.items()))
+    nothing = {*mapping.control, *mapping.inert}
     raw = _text(adata, "perturbation", mapping.perturbation)
     if not raw.isin(mapping.control).any():
         some = ", ".join(map(str, raw.value_counts().index[:8]))
@@ -177,14 +201,36 @@ def _labels(adata: anndata.AnnData, mapping: ColumnMapping) -> pd.DataFrame:
             f"holds none of them. Its most frequent labels: {some}. Name yours with --control."
         )
 
-    def canonical(label: str) -> str:
-        if label in mapping.control:
-            return CONTROL
+    def targets(label: str) -> list[str]:
+        if label in nothing:
+            return []
         parts = [part.strip() for part in label.split(mapping.separator)] if mapping.separator else [label]
-        kept = [part for part in parts if part not in mapping.inert and part not in mapping.control]
-        return canonical_perturbation("+".join(mapping.rename.get(part, part) for part in kept)) if kept else CONTROL
+        for part in parts:
+            if part == CONTROL and CONTROL not in nothing:
+                raise ValueError(
+                    f"{CONTROL!r} is the contract's word for unperturbed cells; column {mapping.perturbation!r} holds "
+                    f"{label!r} beside the control labels {', '.join(mapping.control)}. "
+                    f"Name it too with --control {CONTROL}, or rename it in the file."
+                )
+            if "+" in part:
+                raise ValueError(
+                    f"'+' joins the targets of a combination; the target {part!r} of label {label!r} holds one. "
+                    "Rename it in the file, or give --separator + if it is a combination."
+                )
+        return parts
 
-    renamed = {label: canonical(label) for label in raw.unique()}
+    parts = {label: targets(label) for label in raw.unique()}
+    kept = {label: [part for part in named if part not in nothing] for label, named in parts.items()}
+    renamed = {
+        label: canonical_perturbation("+".join(mapping.rename.get(part, part) for part in named)) if named else CONTROL
+        for label, named in kept.items()
+    }
+    shortened = int(raw.isin([label for label in parts if len(kept[label]) < len(parts[label])]).sum())
+    if shortened:
+        steps.append(f"dropped the label parts {', '.join(sorted(nothing))}, which do nothing, in {shortened} cells")
+    inert = int(raw.isin(set(mapping.inert)).sum())
+    if inert:
+        steps.append(f"{inert} cells labelled {', '.join(mapping.inert)} alone are controls")
     obs = pd.DataFrame({"perturbation": raw.map(renamed)})
     obs["is_control"] = obs["perturbation"] == CONTROL
     obs["context"] = _text(adata, "context", mapping.context) if mapping.context else "all"
@@ -192,15 +238,22 @@ def _labels(adata: anndata.AnnData, mapping: ColumnMapping) -> pd.DataFrame:
         if role not in NUMERIC:
             obs[role] = _text(adata, role, name)
             continue
-        number = pd.to_numeric(_column(adata, role, name), errors="coerce")
-        bad = number.isna() & ~obs["is_control"].to_numpy()
-        if bad.any():
-            raise ValueError(
-                f"{role} is a number in {mapping.units[role]}; column {name!r} holds "
-                f"{adata.obs[name][bad.to_numpy()].iloc[0]!r} for a perturbed cell. Convert the column first."
-            )
-        obs[role] = number.fillna(0.0).astype(float)
+        obs[role] = _number(_column(adata, role, name), role, unit=mapping.units[role], control=obs["is_control"])
     return obs
+
+
+def _number(column: pd.Series[Any], role: str, *, unit: str, control: pd.Series[Any]) -> np.ndarray:
+    """Dose or time as float64 [cell]; controls without a number have 0."""
+    text = column.astype(str).str.strip().str.removesuffix(unit)
+    number = pd.to_numeric(text, errors="coerce").to_numpy(dtype=float)
+    stated = np.isfinite(number)
+    bad = ~stated & ~control.to_numpy()
+    if bad.any():
+        raise ValueError(
+            f"{role} is a number in {unit}; column {column.name!r} holds {column[bad].iloc[0]!r} for a perturbed cell. "
+            "Convert the column first."
+        )
+    return np.where(stated, number, 0.0)
 
 
 def _expression(
@@ -238,10 +291,19 @@ def _expression(
         size = pd.to_numeric(_column(adata, "library_size", mapping.library_size), errors="coerce").to_numpy(
             dtype=float
         )
-        if not (size > 0).all():
+        wrong = ~(np.isfinite(size) & (size > 0))
+        if wrong.any():
             raise ValueError(
-                f"A library size is positive; column {mapping.library_size!r} holds {int((~(size > 0)).sum())} values "
+                f"A library size is positive; column {mapping.library_size!r} holds {int(wrong.sum())} values "
                 "that are not. Leave library_size out, or remove these cells."
+            )
+        total = np.asarray(values.sum(axis=1, dtype=np.float64)).ravel()
+        if (total > size).any():
+            cell = int((total > size).argmax())
+            raise ValueError(
+                f"A library size is at least the cell's counts in the file; {int((total > size).sum())} cells have "
+                f"more, first {adata.obs_names[cell]!r} with {total[cell]:g} counts and {size[cell]:g} in column "
+                f"{mapping.library_size!r}. Leave library_size out, or map the column of raw totals."
             )
         steps.append(
             f"X = log1p(counts / {mapping.library_size} * {TARGET_SUM}); that column counts all genes of the study"
@@ -251,15 +313,17 @@ def _expression(
         steps.append(f"X = log1p(counts / total of the cell * {TARGET_SUM})")
     scaled = values.astype(np.float64)
     scaled.data *= np.repeat(TARGET_SUM / size, np.diff(values.indptr))
-    return scaled.log1p().astype(np.float32), values.astype(np.float32)
+    return scaled.log1p().astype(np.float32), values.astype(np.int32)
 
 
-def _controls(obs: pd.DataFrame, *, allow_uncontrolled: bool) -> None:
+def _uncontrolled(obs: pd.DataFrame, *, allowed: bool) -> list[str]:
+    """Contexts without control cells, which are an error unless allowed."""
     controlled = set(obs.loc[obs["is_control"], "context"])
     without = sorted(set(obs["context"]) - controlled)
-    if without and not allow_uncontrolled:
+    if without and not allowed:
         raise ValueError(
             f"Every context holds control cells; {', '.join(without[:5])} "
             f"{f'and {len(without) - 5} more ' if len(without) > 5 else ''}hold none. Map context to a coarser column, "
             "or keep them marked and unused with --allow-uncontrolled."
         )
+    return without

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,10 @@ from perturbcast.errors import UsageError
 from perturbcast.schema import PerturbationData, content_hash
 from perturbcast.stores.atomic import replacing
 
-__all__ = ["read", "write"]
+__all__ = ["GENE_COLUMNS", "read", "read_anndata", "write"]
 
 AS_TEXT = ("targets", "perturbation_type")  # their keys are labels, which HDF5 would split at a slash
+GENE_COLUMNS = ("ensembl_id", "symbol")  # lists by gene in ``meta``, columns of ``var`` in the file
 
 
 def write(data: PerturbationData, path: Path, *, counts: sp.csr_matrix | None = None) -> None:
@@ -37,9 +39,13 @@ def write(data: PerturbationData, path: Path, *, counts: sp.csr_matrix | None = 
     meta = {
         key: json.dumps(value, sort_keys=True) if key in AS_TEXT else _plain(value)
         for key, value in data.meta.items()
-        if value is not None
+        if value is not None and key not in GENE_COLUMNS
     }
-    adata = anndata.AnnData(X=data.x, obs=data.obs.copy(), var=pd.DataFrame(index=pd.Index(data.genes, dtype=object)))
+    var = pd.DataFrame(
+        {column: data.meta[column] for column in GENE_COLUMNS if column in data.meta},
+        index=pd.Index(data.genes, dtype=object),
+    )
+    adata = anndata.AnnData(X=data.x, obs=data.obs.copy(), var=var)
     adata.uns["perturbcast"] = meta
     if data.truth is not None:
         adata.uns["truth"] = dict(data.truth)
@@ -47,6 +53,23 @@ def write(data: PerturbationData, path: Path, *, counts: sp.csr_matrix | None = 
         adata.layers["counts"] = sp.csr_matrix(counts)
     with replacing(path) as beside:
         adata.write_h5ad(beside, compression="gzip", compression_opts=1)
+
+
+def read_anndata(path: Path) -> anndata.AnnData:
+    """Anyone's AnnData, in memory. Repeated names are the caller's to refuse, in one error instead of a warning.
+
+    Raises:
+        ValueError: the file cannot be read, or is not an AnnData.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*names are not unique", category=UserWarning)
+            warnings.filterwarnings("ignore", category=anndata.OldFormatWarning)
+            return anndata.read_h5ad(path)
+    except (OSError, KeyError, TypeError) as error:  # TypeError: an HDF5 file with groups that AnnData does not have
+        raise ValueError(
+            f"An AnnData is a whole .h5ad file; {path} cannot be read ({str(error).splitlines()[0]}). Make it again."
+        ) from error
 
 
 def read(path: Path) -> PerturbationData:
@@ -61,12 +84,7 @@ def read(path: Path) -> PerturbationData:
             f"A dataset is an .h5ad file; {path} does not exist. Make it with 'perturbcast import', "
             "'perturbcast import-h5ad' or 'perturbcast simulate'."
         )
-    try:
-        adata = anndata.read_h5ad(path)
-    except (OSError, KeyError) as error:
-        raise ValueError(
-            f"A dataset is a whole .h5ad file; {path} cannot be read ({error}). Import it again."
-        ) from error
+    adata = read_anndata(path)
     meta = adata.uns.get("perturbcast")
     if not isinstance(meta, Mapping) or "content_hash" not in meta:
         raise ValueError(
@@ -78,7 +96,8 @@ def read(path: Path) -> PerturbationData:
         x=sp.csr_matrix(adata.X),
         genes=tuple(adata.var_names.astype(str)),
         obs=adata.obs,
-        meta={key: json.loads(value) if key in AS_TEXT else _python(value) for key, value in meta.items()},
+        meta={key: json.loads(value) if key in AS_TEXT else _python(value) for key, value in meta.items()}
+        | {column: adata.var[column].astype(str).tolist() for column in GENE_COLUMNS if column in adata.var},
         truth=None if truth is None else dict(truth),
     )
     found = content_hash(data.x, data.genes, data.obs)
