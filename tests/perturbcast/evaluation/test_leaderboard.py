@@ -75,3 +75,9 @@ def test_no_value_at_all_is_refused(make_stored):
 def test_a_metric_that_was_not_scored_lists_what_was(make_stored):
     with pytest.raises(UsageError, match=r"has no 'celleval\.pearson_delta@1'\. It has: celleval\.mae@1"):
         _board(make_stored("a", [1.0]), metric_id=PEARSON)
+
+
+def test_an_oracle_is_named_and_never_chosen(make_stored):
+    stored = {name: make_stored(name, values) for name, values in {"truth": [0.0, 0.1], "fair": [1.0, 2.0]}.items()}
+    choice = leaderboard({"s": stored}, metric_id=MAE, oracles=["truth"])["splits"]["s"]
+    assert (choice["selected"], choice["oracles"], list(choice["candidates"])) == ("fair", ["truth"], ["fair"])

@@ -38,7 +38,7 @@ def test_an_edited_record_is_refused(path, field):
     record = json.loads(path.read_text())
     record[field] = {"held_out": "b!", "seed": 9, "rule": "other", "strata": {"x": "y"}, "warnings": ["w"]}[field]
     path.write_text(json.dumps(record))
-    with pytest.raises(ValueError, match="A frozen split is not edited; .* but says .* make a new split"):
+    with pytest.raises(ValueError, match=r"A frozen split is not edited; .* but says .* make a new split"):
         splits.load(path)
 
 
@@ -67,7 +67,7 @@ def test_a_truncated_file_is_refused(path):
 
 
 def test_another_dataset_is_refused(make_data, path):
-    with pytest.raises(ValueError, match="belongs to one dataset by content; .* made for 'made' .* 'other'"):
+    with pytest.raises(ValueError, match=r"belongs to one dataset by content; .* made for 'made' .* 'other'"):
         splits.load(path, data=make_data(seed=5, dataset="other"))
 
 

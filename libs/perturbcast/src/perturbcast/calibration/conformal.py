@@ -78,8 +78,8 @@ def calibrate(
     """
     if not (variance > 0).all():
         raise ValueError(
-            f"A score divides by the stated standard deviation; {int((~(variance > 0)).sum())} variances are not positive. "
-            "The model has to state how far measured effects lie from its prediction."
+            f"A score divides by the stated standard deviation; {int((~(variance > 0)).sum())} variances are not "
+            "positive. The model has to state how far measured effects lie from its prediction."
         )
     leaked = sorted(set(cells) & set(forbidden))
     if leaked:

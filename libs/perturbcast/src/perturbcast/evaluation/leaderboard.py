@@ -6,7 +6,7 @@ refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from perturbcast.errors import UsageError
@@ -17,7 +17,9 @@ from perturbcast.metrics import metric as descriptor
 __all__ = ["leaderboard"]
 
 
-def leaderboard(evaluations: Mapping[str, Mapping[str, Stored]], *, metric_id: str) -> dict[str, Any]:
+def leaderboard(
+    evaluations: Mapping[str, Mapping[str, Stored]], *, metric_id: str, oracles: Collection[str] = ()
+) -> dict[str, Any]:
     """The choice per split as a JSON value.
 
     An evaluation already pools the conditions of all folds, so its value is the mean over folds in which every
@@ -26,6 +28,7 @@ def leaderboard(evaluations: Mapping[str, Mapping[str, Stored]], *, metric_id: s
     Args:
         evaluations: split -> model -> validation evaluation.
         metric_id: decides; its direction is the metric's own.
+        oracles: models that know the truth: shown beside the candidates and never chosen.
 
     Raises:
         UsageError: the metric is in no panel, or was not scored.
@@ -43,7 +46,13 @@ def leaderboard(evaluations: Mapping[str, Mapping[str, Stored]], *, metric_id: s
         "optimum": metric.optimum,
         "part": "validation",
         "splits": {
-            split: {"metric": metric_id, "direction": metric.direction, "rule": rule} | _choose(split, models, metric)
+            split: {
+                "metric": metric_id,
+                "direction": metric.direction,
+                "rule": rule,
+                "oracles": sorted(set(models) & set(oracles)),
+            }
+            | _choose(split, {name: stored for name, stored in models.items() if name not in oracles}, metric)
             for split, models in sorted(evaluations.items())
         },
     }

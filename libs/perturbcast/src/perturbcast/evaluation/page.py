@@ -35,11 +35,12 @@ def render(report: Mapping[str, Any]) -> str:
 
 def _view(name: str, split: Mapping[str, Any], *, metric_id: str) -> dict[str, Any]:
     """What the template shows of one split, in the order in which it shows it."""
-    models, loss = split["models"], descriptor(metric_id).loss
-    order = sorted(models, key=lambda m: (_rank_key(models[m][metric_id]["value"], loss), m))
+    models, oracles, loss = split["models"], split["oracles"], descriptor(metric_id).loss
+    order = sorted(models, key=lambda m: (m in oracles, _rank_key(models[m][metric_id]["value"], loss), m))
     ids = sorted(split["metrics"], key=lambda i: i != metric_id)  # the deciding one first
     scored = [i for i in ids if any(models[m][i]["value"] is not None for m in order)]
-    best = {i: _best({m: models[m][i]["value"] for m in order}, loss=descriptor(i).loss) for i in scored}
+    candidates = [m for m in order if m not in oracles]
+    best = {i: _best({m: models[m][i]["value"] for m in candidates}, loss=descriptor(i).loss) for i in scored}
     return {
         "name": name,
         "split": split,

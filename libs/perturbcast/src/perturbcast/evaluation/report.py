@@ -84,7 +84,8 @@ def _split(
         )
     entries = {model: dict(stored.evaluation.metrics) for model, stored in models.items()}
     tables = {model: stored.evaluation.per_condition for model, stored in models.items()}
-    best = _best(entries, metric_id=metric_id)
+    candidates = {model: entry for model, entry in entries.items() if model not in choice["oracles"]}
+    best = _best(candidates, metric_id=metric_id)
     record = models[champion].provenance
     return {
         "dataset": {
@@ -110,6 +111,7 @@ def _split(
         "validation": {model: candidate["value"] for model, candidate in choice["candidates"].items()},
         "tied_on_validation": list(choice["tied"]),
         "best_on_test": best,
+        "oracles": list(choice["oracles"]),
         "metrics": [module.METRIC.id for module in panel(record["panel"])],
         "models": entries,
         "per_context": _per_context(tables),
