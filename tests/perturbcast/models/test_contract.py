@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -89,3 +92,29 @@ def test_train_conditions_in_another_order_give_the_same_prediction(name, make_t
     one = fitted(name, make_train).predict(ASKED, control=CONTROL)
     other = fitted(name, make_train, deltas=dict(reversed(DELTAS.items()))).predict(ASKED, control=CONTROL)
     np.testing.assert_allclose(one.delta, other.delta, atol=1e-10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_the_state_does_not_depend_on_the_hash_seed_of_the_process(name, tmp_path):
+    """The order of a set differs between processes; a sum over it would differ in the last bit."""
+    script = (
+        "import hashlib, sys; import numpy as np; from perturbcast import catalog\n"
+        "from perturbcast.models import TrainingSet; from perturbcast.models.interface import to_state\n"
+        "from perturbcast.schema import Condition; from perturbcast.stores import Effects\n"
+        "c = tuple(Condition(f'G{p}', x) for p in range(9) for x in 'abcde')\n"
+        "a = [np.random.default_rng(i).random((len(c), 30)) for i in range(3)]\n"
+        "e = Effects(conditions=c, genes=tuple(f'G{i}' for i in range(30)), delta=a[0], control=a[1], error=a[2],\n"
+        "            n_cells=np.ones(len(c)), matching=('context',) * len(c))\n"
+        f"m = catalog.load('models', {name!r})\n"
+        "s = to_state(m.Model.fit(TrainingSet(effects=e), m.Config(), generator=np.random.default_rng(0)))[0]\n"
+        "print(hashlib.sha256(b''.join(s[k].tobytes() for k in sorted(s))).hexdigest())\n"
+    )
+    seen = set()
+    for seed in ("1", "2", "3"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+        )
+        seen.add(done.stdout)
+    assert len(seen) == 1

@@ -59,10 +59,10 @@ class Model:
         effects = train.effects
         names = np.array([c.perturbation for c in effects.conditions])
         overall = effect_variance(effects.delta - effects.delta.mean(axis=0), degrees=len(names) - 1)
-        residual = np.concatenate(
-            [effects.delta[names == n] - effects.delta[names == n].mean(axis=0) for n in set(names)]
-        )
-        degrees = len(names) - len(set(names))
+        unique = np.unique(names)  # in one order: a set's order differs between processes, and so would the last bit
+        of_same = [effects.delta[names == name] for name in unique]
+        residual = np.concatenate([delta - delta.mean(axis=0) for delta in of_same])
+        degrees = len(names) - len(unique)
         return cls(
             level=config.level,
             pairs=[[c.perturbation, c.context] for c in effects.conditions],
