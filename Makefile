@@ -30,7 +30,8 @@ protos: ## regenerate the committed wire code, with the generator that the clien
 	.venv-wire/bin/python -m grpc_tools.protoc -I protos --python_out=libs/perturbcast-client/src --pyi_out=libs/perturbcast-client/src protos/perturbcast_client/wire/v1/prediction.proto
 
 constraints: .venv/.dev ## write the exact versions of this environment to constraints.txt
-	pip freeze --exclude-editable | grep -v ' @ ' > constraints.txt
+	(echo '# The exact versions that CI, containers and the README install; make constraints writes this file anew.'; pip freeze --all --exclude-editable | grep -v ' @ \|^setuptools=\|^perturbcast') > .constraints.partial
+	mv .constraints.partial constraints.txt
 
 .venv/.installed: constraints.txt libs/perturbcast/pyproject.toml libs/perturbcast-client/pyproject.toml services/prediction/pyproject.toml
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -92,16 +93,26 @@ def _reproduce(params: Params, names: list[str], console: Console) -> None:
     console.rule("dvc repro")
     dvc = shutil.which("dvc") or str(Path(sys.executable).with_name("dvc"))
     if len(names) == len(params.run.splits):
-        subprocess.run([dvc, "repro"], check=True)
+        _run(dvc, "repro")
     else:
         stages = [f"evaluate@{name}-{model}" for name in names for model in params.run.models]
         stages += [f"evaluate_oracle@{name}-{model}" for name in params.oracle.splits for model in params.oracle.models]
-        subprocess.run([dvc, "repro", *stages], check=True)
+        _run(dvc, "repro", *stages)
         for stage in FINAL:
-            subprocess.run([dvc, "repro", "--single-item", stage], check=True)
+            _run(dvc, "repro", "--single-item", stage)
     if not _registered(names):
         # the receipt is a DVC output and the registry is not: a removed or other registry is filled again
-        subprocess.run([dvc, "repro", "--single-item", "--force", "register"], check=True)
+        _run(dvc, "repro", "--single-item", "--force", "register")
+
+
+def _run(*words: str | Path) -> None:
+    """Run a program as a person would, its output on the screen."""
+    code = subprocess.run([str(word) for word in words], check=False).returncode
+    if code:
+        raise ValueError(
+            f"A step of the demo failed: '{shlex.join(map(str, words))}' ended with exit code {code}. "
+            "Its message is above."
+        )
 
 
 def _registered(names: list[str]) -> bool:
@@ -168,7 +179,7 @@ def _ask(
             for i, context in enumerate(sorted({c.context for c in offline.conditions} & set(held_out.contexts))):
                 cells = held_out.x[np.flatnonzero(held_out.obs["context"].astype(str).to_numpy() == context)]
                 np.savez(question / f"controls_{i}.npz", context=context, expression=cells.toarray())
-            subprocess.run([client_python, example, address, question, answer], check=True)
+            _run(client_python, example, address, question, answer)
             with np.load(answer) as arrays:
                 difference = float(np.abs(arrays["delta"] - offline.delta).max())
                 if arrays["seen"].tolist() != offline.seen.tolist():
