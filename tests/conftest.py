@@ -1,9 +1,14 @@
+# ruff: noqa: E402  (thread counts are set before numpy is imported)
 """Shared factories: each test states only what it is about."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")  # as the command line does; before numpy is imported
 
 import numpy as np
 import pandas as pd

@@ -15,6 +15,11 @@ import typer
 import perturbcast
 from perturbcast.errors import UsageError
 
+# A stage is small and others run beside it: BLAS threads that wait for each other by spinning cost up to eight
+# times the whole stage on a shared 2-core machine. Set before numpy is imported; the environment decides otherwise.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
 VERBS = {
     "datasets": "datasets",
     "import": "import_",
@@ -25,6 +30,7 @@ VERBS = {
     "train": "train",
     "predict": "predict",
     "evaluate": "evaluate",
+    "parity": "parity",
     "leaderboard": "leaderboard",
     "report": "report",
     "register": "register",
