@@ -51,8 +51,8 @@ def command(
     console = Console()
     started = time.monotonic()
     params = read()
-    names = _reachable(params, console)
-    _reproduce(params, names, console)
+    names, complete = _reachable(params, console)
+    _reproduce(params, names, console, complete=complete)
     registry = json.loads((ARTIFACTS / "registry/registry.json").read_text())
     console.rule("ask over gRPC")
     with _serving([f"models:/{name}@champion" for name in names]) as address:
@@ -67,36 +67,42 @@ def command(
     console.print(f"done in {time.monotonic() - started:.0f} s")
 
 
-def _reachable(params: Params, console: Console) -> list[str]:
-    """Names of the splits whose dataset is imported already, made here, or can be found."""
-    found, absent = [], set()
-    for name in params.run.splits:
-        dataset = params.splits[name].dataset
-        if dataset == SIMULATED or dataset_file(dataset).is_file():
-            found.append(name)
-            continue
-        source = catalog.load("datasets", dataset).SOURCE
-        if find(source) is not None or source.url:
-            found.append(name)
-        else:
-            absent.add(dataset)
-    measured = [name for name in found if params.splits[name].dataset != SIMULATED]
-    if not measured:
+def _reachable(params: Params, console: Console) -> tuple[list[str], bool]:
+    """Names of the splits that can be run here, and whether every dataset of params.yaml is at hand.
+
+    A dataset is at hand when it is imported already, made here, or can be found.
+    """
+    absent = {name for name in params.datasets if not _at_hand(name)}
+    names = [name for name in params.run.splits if params.splits[name].dataset not in absent]
+    if not names:
+        raise ValueError(
+            f"The demo needs a split whose dataset is at hand; {', '.join(sorted(absent))} cannot be reached and run.splits "
+            f"names no split of the dataset {SIMULATED!r}. Add one to params.yaml, or see 'perturbcast datasets'."
+        )
+    if all(params.splits[name].dataset == SIMULATED for name in names):
         console.print("No measured dataset can be reached (see 'perturbcast datasets'): using the simulated dataset.")
     elif absent:
         console.print(f"Left out, not reachable (see 'perturbcast datasets'): {', '.join(sorted(absent))}.")
-    return found
+    return names, not absent
 
 
-def _reproduce(params: Params, names: list[str], console: Console) -> None:
+def _at_hand(dataset: str) -> bool:
+    if dataset_file(dataset).is_file():
+        return True
+    source = catalog.load("datasets", dataset).SOURCE
+    return find(source) is not None or bool(source.url)
+
+
+def _reproduce(params: Params, names: list[str], console: Console, *, complete: bool) -> None:
     """``dvc repro``: everything, or the stages of the reachable splits and then the stages that gather."""
     console.rule("dvc repro")
     dvc = shutil.which("dvc") or str(Path(sys.executable).with_name("dvc"))
-    if len(names) == len(params.run.splits):
+    if complete:
         _run(dvc, "repro")
     else:
         stages = [f"evaluate@{name}-{model}" for name in names for model in params.run.models]
-        stages += [f"evaluate_oracle@{name}-{model}" for name in params.oracle.splits for model in params.oracle.models]
+        with_truth = [name for name in params.oracle.splits if name in names]
+        stages += [f"evaluate_oracle@{name}-{model}" for name in with_truth for model in params.oracle.models]
         _run(dvc, "repro", *stages)
         for stage in FINAL:
             _run(dvc, "repro", "--single-item", stage)
