@@ -76,8 +76,8 @@ def _reachable(params: Params, console: Console) -> tuple[list[str], bool]:
     names = [name for name in params.run.splits if params.splits[name].dataset not in absent]
     if not names:
         raise ValueError(
-            f"The demo needs a split whose dataset is at hand; {', '.join(sorted(absent))} cannot be reached, and "
-            f"run.splits names none of the dataset {SIMULATED!r}. Add one to params.yaml, or see 'perturbcast datasets'."
+            f"The demo needs a split whose dataset is at hand; {', '.join(sorted(absent))} cannot be reached, and none "
+            f"of run.splits is on the dataset {SIMULATED!r}. Add one to params.yaml, or see 'perturbcast datasets'."
         )
     if all(params.splits[name].dataset == SIMULATED for name in names):
         console.print("No measured dataset can be reached (see 'perturbcast datasets'): using the simulated dataset.")
