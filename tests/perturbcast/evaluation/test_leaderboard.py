@@ -81,3 +81,8 @@ def test_an_oracle_is_named_and_never_chosen(make_stored):
     stored = {name: make_stored(name, values) for name, values in {"truth": [0.0, 0.1], "fair": [1.0, 2.0]}.items()}
     choice = leaderboard({"s": stored}, metric_id=MAE, oracles=["truth"])["splits"]["s"]
     assert (choice["selected"], choice["oracles"], list(choice["candidates"])) == ("fair", ["truth"], ["fair"])
+
+
+def test_a_metric_whose_optimum_depends_on_the_data_cannot_choose(make_stored):
+    with pytest.raises(UsageError, match=r"one optimum; that of 'celleval.de_nsig_counts_real@1' depends on the data"):
+        _board(make_stored("a", [1.0]), metric_id="celleval.de_nsig_counts_real@1")

@@ -91,6 +91,19 @@ def test_predictions_of_another_part_are_refused_and_nothing_is_written(folder, 
     assert not (tmp_path / "out").exists()
 
 
+def test_all_panels_of_a_split_in_one_pass(folder, tmp_path):
+    _evaluate(folder, tmp_path, panel="all", part=["test"])
+    metrics = json.loads((tmp_path / "test/made/mean_delta/metrics.json").read_text())
+    rooms = {metric_id.split(".")[0] for metric_id in metrics}
+    assert rooms == {"perturbench", "celleval", "scperturbench", "systema", "gears", "perturbcast"}
+    for metric_id, entry in metrics.items():
+        numbers = [entry["value"], entry["optimum"], *entry["interval"], *entry["floor"].values()]
+        assert all(number is None or np.isfinite(number) for number in numbers), metric_id
+        assert entry["value"] is not None or entry["notes"], metric_id
+    # fitted on other contexts, where the train mean is known, the split brings it
+    assert metrics["systema.pearson_delta_perturbed@1"]["value"] is not None
+
+
 def test_absent_predictions_are_named(folder, tmp_path):
     with pytest.raises(UsageError, match=r"fold_0/validation\.npz does not exist"):
         _evaluate(folder, tmp_path, prediction=tmp_path / "nowhere")

@@ -45,7 +45,9 @@ class CellFile:
     order: np.ndarray
 
     def drawable(self, rows: Sequence[np.ndarray], conditions: Sequence[Condition]) -> MeasuredCells:
-        by_barcode = [group[np.argsort(self.order[group], kind="stable")] for group in rows]
+        # a group that several conditions share (their controls) stays one object
+        sorted_once = {id(group): group[np.argsort(self.order[group], kind="stable")] for group in rows}
+        by_barcode = [sorted_once[id(group)] for group in rows]
         return MeasuredCells(x=self.x, rows=by_barcode, keys=[str(condition) for condition in conditions])
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import scipy.sparse as sp
@@ -46,6 +46,14 @@ class MeasuredCells:
         chosen = _draw(self.keys[row], self.rows[row], limit=limit, seed=seed)
         return self.x[chosen].toarray().astype(np.float32, copy=False)
 
+    def matrix(self, row: int) -> sp.csr_matrix:
+        """All cells [cell, gene] of condition ``row``."""
+        return self.x[self.rows[row]]
+
+    def key(self, row: int) -> Hashable:
+        """Equal for rows of this source that hold the same cells."""
+        return (id(self.x), id(self.rows[row]))
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MovedCells:
@@ -68,3 +76,16 @@ class MovedCells:
         moved = self.controls.draw(row, limit=limit, seed=seed)
         moved += self.delta[row].astype(np.float32)
         return np.maximum(moved, np.float32(self.smallest), out=moved)
+
+    def matrix(self, row: int) -> sp.csr_matrix:
+        """All control cells of condition ``row``, moved [cell, gene]; dense values of one condition at a time."""
+        controls = self.controls.matrix(row)
+        if not self.delta[row].any():
+            return controls
+        moved = controls.toarray()
+        moved += self.delta[row].astype(moved.dtype)
+        return sp.csr_matrix(np.maximum(moved, moved.dtype.type(self.smallest), out=moved))
+
+    def key(self, row: int) -> Hashable:
+        """Equal for rows that hold the same cells; cells that were not moved are the controls themselves."""
+        return (id(self), row) if self.delta[row].any() else self.controls.key(row)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,22 @@ from perturbcast.metrics import Comparison, Truth, panel
 from perturbcast.schema import CONTROL
 from perturbcast.stores.pseudobulk import mean_and_variance
 
-__all__ = ["evaluate_files"]
+__all__ = ["Pair", "evaluate_files", "read_pair"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two files ready to be scored.
+
+    Attributes:
+        comparison: the prediction beside the truth.
+        floors: trivial predictions of the same truth, by name.
+        labels: per condition (context, perturbation), spelled as the truth spells them.
+    """
+
+    comparison: Comparison
+    floors: Mapping[str, Comparison]
+    labels: tuple[tuple[str, str], ...]
 
 
 def evaluate_files(
@@ -57,6 +72,28 @@ def evaluate_files(
         UsageError: a file or column is not there.
         ValueError: genes or conditions differ, a context has no controls, values are not finite.
     """
+    pair = read_pair(
+        truth,
+        prediction,
+        perturbation_key=perturbation_key,
+        context_key=context_key,
+        control_label=control_label,
+        train=train,
+    )
+    scored = score(pair.comparison, floors=pair.floors, panel=panel(panel_name), labels=pair.labels)
+    return summarise([scored], seed=seed)
+
+
+def read_pair(
+    truth: Path,
+    prediction: Path,
+    *,
+    perturbation_key: str,
+    context_key: str | None,
+    control_label: str,
+    train: Path | None = None,
+) -> Pair:
+    """Read two files and match their conditions and genes; arguments and errors as of ``evaluate_files``."""
     read = functools.partial(
         read_cell_file, perturbation_key=perturbation_key, context_key=context_key, control_label=control_label
     )
@@ -74,12 +111,15 @@ def evaluate_files(
         )
     predicted_rows = [predicted.rows[c] for c in conditions]
     stored_predicted = _stored_means(predicted, predicted_rows)[:, columns]
-    predicted = dataclasses.replace(predicted, x=predicted.x[:, columns], genes=measured.genes)
+    if predicted.genes != measured.genes:
+        predicted = dataclasses.replace(predicted, x=predicted.x[:, columns], genes=measured.genes)
     true_rows = [measured.rows[c] for c in conditions]
     control_rows = [measured.controls[c.context] for c in conditions]
     true_mean, true_variance = _means_and_variances(measured.x, true_rows)
     control_mean, control_variance = _means_and_variances(measured.x, control_rows)
     n_true, n_control = (np.array([[len(group)] for group in rows]) for rows in (true_rows, control_rows))
+    train_mean = None if train is None else _train_mean(read(train), measured.genes, file=train, truth=truth)
+    controls = measured.drawable(control_rows, conditions)
     comparison = Comparison(
         truth=Truth(
             conditions=conditions,
@@ -88,6 +128,8 @@ def evaluate_files(
             control=control_mean,
             error=true_variance / n_true + control_variance / n_control,
             cells=measured.drawable(true_rows, conditions),
+            control_cells=controls,
+            train_mean=train_mean,
             stored_mean=_stored_means(measured, true_rows),
             stored_control=_stored_means(measured, control_rows),
         ),
@@ -97,12 +139,12 @@ def evaluate_files(
     )
     floors = floors_of(
         comparison.truth,
-        controls=measured.drawable(control_rows, conditions),
-        train_mean=None if train is None else _train_mean(read(train), measured.genes, file=train, truth=truth),
+        controls=controls,
+        train_mean=train_mean,
         smallest=min(0.0, float(measured.x.data.min(initial=0.0))),
     )
-    labels = [(condition.context, measured.spelling[condition]) for condition in conditions]
-    return summarise([score(comparison, floors=floors, panel=panel(panel_name), labels=labels)], seed=seed)
+    labels = tuple((condition.context, measured.spelling[condition]) for condition in conditions)
+    return Pair(comparison=comparison, floors=floors, labels=labels)
 
 
 def _same_conditions(measured: CellFile, predicted: CellFile, *, truth: Path, prediction: Path) -> None:

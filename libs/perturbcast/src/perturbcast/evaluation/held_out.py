@@ -92,6 +92,8 @@ def evaluate_prediction(
         control=measured.control,
         error=measured.error,
         cells=MeasuredCells(x=data.x, rows=_rows(data, cells=cells, conditions=conditions), keys=keys),
+        control_cells=controls,
+        train_mean=train_mean,
     )
     comparison = Comparison(
         truth=truth,

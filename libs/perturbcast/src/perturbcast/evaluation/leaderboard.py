@@ -31,11 +31,16 @@ def leaderboard(
         oracles: models that know the truth: shown beside the candidates and never chosen.
 
     Raises:
-        UsageError: the metric is in no panel, or was not scored.
+        UsageError: the metric is in no panel, has an optimum that depends on the data, or was not scored.
         ValueError: an evaluation is not of the validation part, or the candidates of a split were not scored on
             the same data, folds and conditions, or none has a value.
     """
     metric = descriptor(metric_id)
+    if callable(metric.optimum):
+        raise UsageError(
+            f"A choice is made by a metric with one optimum; that of {metric_id!r} depends on the data. "
+            "Choose by another metric, for example perturbench.rmse_average@1."
+        )
     direction = {"lower": "lowest", "higher": "highest", "target": f"closest to {metric.optimum:g}"}[metric.direction]
     rule = f"{direction} {metric_id} over the validation conditions of all folds; ties go to the first name"
     return {

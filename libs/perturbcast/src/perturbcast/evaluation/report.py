@@ -112,7 +112,7 @@ def _split(
         "tied_on_validation": list(choice["tied"]),
         "best_on_test": best,
         "oracles": list(choice["oracles"]),
-        "metrics": [module.METRIC.id for module in panel(record["panel"])],
+        "metrics": [measure.metric.id for measure in panel(record["panel"])],
         "models": entries,
         "per_context": _per_context(tables),
         "strata": _strata(tables, record["strata"], seed=record["seed"]),

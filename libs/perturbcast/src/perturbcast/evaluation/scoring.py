@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from types import ModuleType
 
 import numpy as np
 
 from perturbcast.evaluation.cells import MovedCells
-from perturbcast.metrics import Cells, Comparison, Metric, Truth
+from perturbcast.metrics import Cells, Comparison, Measure, Metric, Truth
 
 __all__ = ["FLOORS", "Scored", "ScoredMetric", "floors_of", "score"]
 
@@ -28,12 +27,16 @@ class ScoredMetric:
         per_condition: [condition].
         chance: [condition], or None where the metric has no chance value.
         floors: floor -> [condition], or None where the floor cannot be scored.
+        optimum: [condition] where it depends on the data, else None.
+        counted: [condition] bool, where a listed value may stay out of the mean (see ``Metric.counts``), else None.
     """
 
     metric: Metric
     per_condition: np.ndarray
     chance: np.ndarray | None
     floors: Mapping[str, np.ndarray | None]
+    optimum: np.ndarray | None = None
+    counted: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,7 +84,7 @@ def score(
     comparison: Comparison,
     *,
     floors: Mapping[str, Comparison],
-    panel: Sequence[ModuleType],
+    panel: Sequence[Measure],
     labels: Sequence[tuple[str, str]],
 ) -> Scored:
     """Values of every metric of ``panel``.
@@ -89,27 +92,25 @@ def score(
     Args:
         comparison: the prediction beside the truth.
         floors: trivial predictions of the same truth, by name.
-        panel: metric modules.
+        panel: metrics.
         labels: per condition (context, perturbation) as it shall be written.
 
     Raises:
         ValueError: a metric gives an infinite value or the wrong number of them (a defect of that metric).
     """
     metrics = []
-    for module in panel:
-        config, metric = module.Config(), module.METRIC
-        chance = metric.chance
-        if chance is not None:
-            n = len(comparison.truth.conditions)
-            chance = chance(comparison, config) if callable(chance) else np.full(n, float(chance))
+    for measure in panel:
+        metric = measure.metric
         metrics.append(
             ScoredMetric(
                 metric=metric,
-                per_condition=_values(module, comparison),
-                chance=chance,
+                per_condition=measure.score(comparison),
+                optimum=measure.of_rule(metric.optimum, comparison) if callable(metric.optimum) else None,
+                counted=None if metric.counts is None else measure.of_rule(metric.counts, comparison) > 0,
+                chance=None if metric.chance is None else measure.of_rule(metric.chance, comparison),
                 # a floor is a point prediction: it has no intervals to be scored
                 floors={
-                    name: _values(module, floors[name]) if name in floors and metric.needs != "intervals" else None
+                    name: measure.score(floors[name]) if name in floors and metric.needs != "intervals" else None
                     for name in FLOORS
                 },
             )
@@ -120,13 +121,3 @@ def score(
 def _absent(floors: Mapping[str, Comparison]) -> dict[str, str]:
     why = "no train data were given; with files, name them by --train"
     return {name: why for name in FLOORS if name not in floors}
-
-
-def _values(module: ModuleType, comparison: Comparison) -> np.ndarray:
-    values = np.asarray(module.score(comparison, module.Config()), dtype=np.float64)
-    if values.shape != (len(comparison.truth.conditions),) or np.isinf(values).any():
-        raise ValueError(
-            f"A metric gives one finite value per condition, or NaN where undefined; {module.METRIC.id} gave shape "
-            f"{values.shape} with {int(np.isinf(values).sum())} infinite ones. Mend {module.__name__}."
-        )
-    return values

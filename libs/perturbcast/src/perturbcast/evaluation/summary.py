@@ -15,6 +15,7 @@ import pandas as pd
 
 from perturbcast.evaluation.bootstrap import LEVEL, mean_interval
 from perturbcast.evaluation.scoring import FLOORS, Scored
+from perturbcast.metrics import Metric
 
 __all__ = ["Evaluation", "summarise"]
 
@@ -50,14 +51,16 @@ def summarise(folds: Sequence[Scored], *, seed: int = 0) -> Evaluation:
     for i, first in enumerate(folds[0].metrics):
         of_folds = [fold.metrics[i] for fold in folds]
         values = _per_condition(position, [m.per_condition for m in of_folds], len(unique))
-        defined = ~np.isnan(values)
-        columns = {"chance": [m.chance for m in of_folds]}
+        listed = ~np.isnan(values)
+        defined = listed & _counted(position, [m.counted for m in of_folds], len(unique))
+        columns = {"chance": [m.chance for m in of_folds], "optimum": [m.optimum for m in of_folds]}
         columns |= {name: [m.floors[name] for m in of_folds] for name in FLOORS}
         means = {
             name: _mean(_per_condition(position, column, len(unique))[defined]) for name, column in columns.items()
         }
         metric = first.metric
-        interval = mean_interval(values[defined], seed=seed)
+        # one value over all conditions of a context has no spread between conditions
+        interval = mean_interval(values[defined], seed=seed) if metric.over == "condition" else None
         n = int(defined.sum())
         entries[metric.id] = {
             "value": _mean(values[defined]),
@@ -65,15 +68,15 @@ def summarise(folds: Sequence[Scored], *, seed: int = 0) -> Evaluation:
             "interval_level": LEVEL,
             "floor": {name: means[name] for name in FLOORS},
             "chance": means["chance"],
-            "optimum": metric.optimum,
+            "optimum": means["optimum"] if callable(metric.optimum) else metric.optimum,
             "direction": metric.direction,
             "n": n,
             "n_excluded": len(unique) - n,
             "title": metric.title,
-            "notes": _notes(metric.undefined_when, n, len(unique) - n)
+            "notes": _notes(metric, n, len(unique) - n, listed=int((listed & ~defined).sum()))
             + _floor_notes(folds[0].notes, needs=metric.needs, scored=n > 0),
         }
-        rows += [(*unique[k], metric.id, float(values[k])) for k in np.flatnonzero(defined)]
+        rows += [(*unique[k], metric.id, float(values[k])) for k in np.flatnonzero(listed)]
     table = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(list(COLUMNS[:3]), ignore_index=True)
     return Evaluation(metrics=entries, per_condition=table)
 
@@ -90,16 +93,26 @@ def _per_condition(position: np.ndarray, of_folds: Sequence[np.ndarray | None], 
     return np.divide(total, count, out=np.full(n, np.nan), where=count > 0)
 
 
+def _counted(position: np.ndarray, of_folds: Sequence[np.ndarray | None], n: int) -> np.ndarray:
+    """Conditions that take part in the mean [condition] bool: those that count in any fold."""
+    parts = [part.astype(np.float64) for part in of_folds if part is not None]
+    return _per_condition(position, parts, n) > 0 if parts else np.ones(n, dtype=bool)
+
+
 def _mean(values: np.ndarray) -> float | None:
     """The mean, or None where there is nothing, or not everything, to take it of."""
     return float(values.mean()) if len(values) and np.isfinite(values).all() else None
 
 
-def _notes(undefined_when: str, n: int, n_excluded: int) -> list[str]:
+def _notes(metric: Metric, n: int, n_excluded: int, *, listed: int) -> list[str]:
     notes = []
     if n_excluded:
-        notes.append(f"{n_excluded} of {n + n_excluded} conditions excluded: {undefined_when}")
-    if n == 1:
+        notes.append(f"{n_excluded} of {n + n_excluded} conditions excluded: {metric.undefined_when}")
+    if listed:
+        notes.append(f"{listed} of the excluded are listed per condition with the number that the reference prints")
+    if metric.over == "context":
+        notes.append("no interval: one value over all conditions of a context, repeated for each")
+    elif n == 1:
         notes.append("no interval: one condition says nothing of the spread between conditions")
     return notes
 

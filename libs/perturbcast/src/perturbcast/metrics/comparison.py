@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
+import scipy.sparse as sp
 from scipy.special import ndtr
 
 from perturbcast.schema import Condition
@@ -31,6 +32,14 @@ class Cells(Protocol):
 
         The same seed gives the same cells, and cells of the same barcodes are drawn alike from two sources.
         """
+        ...
+
+    def matrix(self, row: int) -> sp.csr_matrix:
+        """All cells [cell, gene] of condition ``row``, in the precision of their source."""
+        ...
+
+    def key(self, row: int) -> Hashable:
+        """Names the cells of condition ``row``: rows with equal keys hold the same cells."""
         ...
 
 
@@ -54,6 +63,8 @@ class Truth:
         control: [condition, gene] float64 mean of the matched true controls.
         error: [condition, gene] sampling variance of ``mean - control``.
         cells: measured perturbed cells, where a metric may look at them.
+        control_cells: the measured matched control cells of each condition; one group per context.
+        train_mean: [gene] mean perturbed profile of the train conditions, where it is known.
         stored_mean: ``mean`` accumulated in the precision of the file; None where only float64 exists.
         stored_control: the same of ``control``.
     """
@@ -64,6 +75,8 @@ class Truth:
     control: np.ndarray
     error: np.ndarray
     cells: Cells | None = None
+    control_cells: Cells | None = None
+    train_mean: np.ndarray | None = None
     stored_mean: np.ndarray | None = None
     stored_control: np.ndarray | None = None
     _shared: dict[Hashable, Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
@@ -111,10 +124,13 @@ class Truth:
 
     def shared(self, key: Hashable, compute: Callable[[], T]) -> T:
         """``compute()``, once per truth: what several metrics, floors and predictions need alike."""
-        if key not in self._shared:
-            self._shared[key] = compute()
-        value: T = self._shared[key]
-        return value
+        return _once(self._shared, key, compute)
+
+    @cached_property
+    def rows_of_contexts(self) -> tuple[np.ndarray, ...]:
+        """Rows of the conditions of each context, contexts sorted."""
+        contexts = np.array([condition.context for condition in self.conditions])
+        return tuple(np.flatnonzero(contexts == name) for name in np.unique(contexts))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -135,6 +151,7 @@ class Comparison:
     half_widths: Mapping[float, np.ndarray] = dataclasses.field(default_factory=dict)
     cells: Cells | None = None
     stored_predicted: np.ndarray | None = None
+    _shared: dict[Hashable, Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         shape = (len(self.truth.conditions), len(self.truth.genes))
@@ -151,6 +168,24 @@ class Comparison:
         """Predicted delta [condition, gene]: predicted mean minus the true control mean."""
         return self.predicted - self.truth.control
 
+    def shared(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """``compute()``, once per prediction: what several metrics need alike."""
+        return _once(self._shared, key, compute)
+
+    def sides(self) -> tuple[Cells, Cells, Cells]:
+        """Measured, predicted and control cells.
+
+        Raises:
+            ValueError: the comparison holds means only.
+        """
+        truth = self.truth
+        if truth.cells is None or self.cells is None or truth.control_cells is None:
+            raise ValueError(
+                "This metric compares cells; the comparison holds means only. Give measured, predicted and control "
+                "cells, or leave the metric out."
+            )
+        return truth.cells, self.cells, truth.control_cells
+
     @property
     def as_stored(self) -> Means:
         """Means in the precision of the files where both sides have them, else the float64 ones.
@@ -162,6 +197,13 @@ class Comparison:
         if mean is None or control is None or predicted is None:
             return Means(truth=truth.mean, control=truth.control, predicted=self.predicted)
         return Means(truth=mean, control=control, predicted=predicted)
+
+
+def _once(known: dict[Hashable, Any], key: Hashable, compute: Callable[[], T]) -> T:
+    if key not in known:
+        known[key] = compute()
+    value: T = known[key]
+    return value
 
 
 def _check(shape: tuple[int, int], arrays: Mapping[str, np.ndarray]) -> None:

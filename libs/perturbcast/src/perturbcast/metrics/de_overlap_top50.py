@@ -20,6 +20,7 @@ import numpy as np
 
 from perturbcast.metrics.comparison import Comparison
 from perturbcast.metrics.descriptor import Metric
+from perturbcast.metrics.ranks import membership
 
 __all__ = ["METRIC", "Config", "chance", "score"]
 
@@ -61,15 +62,8 @@ def score(comparison: Comparison, config: Config) -> np.ndarray:
         genes = np.flatnonzero(varies[row])
         wanted = np.zeros(len(genes), dtype=bool)
         wanted[np.argsort(-surety[row, genes], kind="stable")[:size]] = True
-        scores[row] = wanted @ _membership(claimed[row, genes], int(size)) / size
+        scores[row] = wanted @ membership(claimed[row, genes], int(size)) / size
     return scores
-
-
-def _membership(values: np.ndarray, size: int) -> np.ndarray:
-    """Share of each value's place among the ``size`` largest: 1, 0, or an equal part at the edge."""
-    edge = np.partition(values, -size)[-size]
-    above, tied = values > edge, values == edge
-    return np.where(tied, (size - above.sum()) / tied.sum(), above)
 
 
 METRIC = Metric(

@@ -19,6 +19,7 @@ import numpy as np
 from perturbcast.metrics.comparison import Comparison
 from perturbcast.metrics.descriptor import Metric
 from perturbcast.metrics.profiles import directed, log2_fold_change, normalised, rounding
+from perturbcast.metrics.ranks import position
 
 __all__ = ["METRIC", "Config", "chance", "score"]
 
@@ -35,15 +36,10 @@ class Config:
     tie: float = 1e-10
 
 
-def _rows_by_context(comparison: Comparison) -> list[np.ndarray]:
-    contexts = np.array([condition.context for condition in comparison.truth.conditions])
-    return [np.flatnonzero(contexts == name) for name in np.unique(contexts)]
-
-
 def chance(comparison: Comparison, config: Config) -> np.ndarray:  # noqa: ARG001
     """(n - 1) / 2n [condition], n the number of conditions in the context."""
     expected = np.empty(len(comparison.truth.conditions))
-    for rows in _rows_by_context(comparison):
+    for rows in comparison.truth.rows_of_contexts:
         expected[rows] = (len(rows) - 1) / (2 * len(rows))
     return expected
 
@@ -55,16 +51,14 @@ def score(comparison: Comparison, config: Config) -> np.ndarray:
     predicted = log2_fold_change(means.predicted, means.control)
     noise = rounding(means.predicted)
     scores = np.full(len(truth), np.nan)
-    for rows in _rows_by_context(comparison):
+    for rows in comparison.truth.rows_of_contexts:
         if len(rows) == 1:
             continue
         cosine = (
             normalised(truth[rows], noise=noise) @ normalised(predicted[rows], noise=noise).T
         )  # [measured, predicted]
-        lead = cosine - np.diag(cosine)[:, None]
-        ahead = (lead > config.tie).sum(axis=1)
-        tied = (np.abs(lead) <= config.tie).sum(axis=1) - 1
-        scores[rows] = np.where(directed(truth[rows], noise=noise), (ahead + tied / 2) / len(rows), np.nan)
+        before = position(-cosine, np.arange(len(rows)), tie=config.tie)
+        scores[rows] = np.where(directed(truth[rows], noise=noise), before / len(rows), np.nan)
     return scores
 
 

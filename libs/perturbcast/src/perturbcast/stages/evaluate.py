@@ -16,6 +16,7 @@ from perturbcast.evaluation.files import evaluate_files
 from perturbcast.evaluation.held_out import evaluate_prediction, train_profile
 from perturbcast.evaluation.scoring import Scored
 from perturbcast.evaluation.summary import summarise
+from perturbcast.metrics import PANELS
 from perturbcast.schema import CONTROL, PerturbationData, Prediction, Split
 from perturbcast.stages.layout import PARTS, load_fold, open_data, split_files
 from perturbcast.stages.progress import track
@@ -50,7 +51,10 @@ def command(
     train: Annotated[
         Path | None, typer.Option(help="Cells that the model was fitted on (.h5ad), for the floor train_mean.")
     ] = None,
-    panel: Annotated[str, typer.Option(help="Named set of metrics.")] = "spine",
+    panel: Annotated[
+        str,
+        typer.Option(help=f"Named set of metrics: {', '.join(PANELS)}, or all of them in one pass by 'all'."),
+    ] = "spine",
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
 ) -> None:
     """Score predictions: each metric with a bootstrap interval over conditions, floors and chance.
@@ -67,6 +71,10 @@ def command(
 
         perturbcast evaluate --truth real.h5ad --prediction pred.h5ad --perturbation-key target_gene \\
             --context-key cell_type --control-label non-targeting --out scores
+
+    Panels of the references (perturbench, scperturbench, celleval, systema, gears) hold their metrics under their
+    own names, to the digit ('perturbcast parity' shows it). A condition for which a metric is undefined is left
+    out of its mean and counted; a metric without any value is null, with the reason in its notes.
     """
     of_split = {"--split": split, "--data": data, "--part": part or None}
     of_files = {
