@@ -43,7 +43,6 @@ VERBS = {
 def build(verbs: list[str]) -> typer.Typer:
     """The command line with the named verbs."""
     app = typer.Typer(
-        help="Predict how cells respond to perturbations, and know how far to trust the answer.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -59,12 +58,18 @@ def build(verbs: list[str]) -> typer.Typer:
     return app
 
 
-def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
-) -> None:
-    if version:
+def _say_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(perturbcast.__version__)
         raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Predict how cells respond to perturbations, and know how far to trust the answer."""
 
 
 def main() -> None:
