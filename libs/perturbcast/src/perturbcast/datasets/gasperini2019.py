@@ -8,10 +8,9 @@ effects are diluted. Promoter labels (``MRPL9_TSS``) become the gene, enhancer l
 
 from __future__ import annotations
 
-import dataclasses
-
 import scipy.sparse as sp
 
+from perturbcast.datasets.source import ImportConfig as Config
 from perturbcast.datasets.source import Source, import_source
 from perturbcast.schema import PerturbationData
 from perturbcast.stores.contract import ColumnMapping
@@ -42,17 +41,6 @@ SOURCE = Source(
 )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    """Parameters.
-
-    Attributes:
-        min_cells: cells; perturbed conditions with fewer are dropped.
-    """
-
-    min_cells: int = 20
-
-
 def build(config: Config) -> tuple[PerturbationData, sp.csr_matrix | None]:
     """Find the file and put it on the data contract."""
-    return import_source(SOURCE, min_cells=config.min_cells)
+    return import_source(SOURCE, config)

@@ -7,10 +7,9 @@ variable genes, log1p-normalised as published; counts do not exist in the file.
 
 from __future__ import annotations
 
-import dataclasses
-
 import scipy.sparse as sp
 
+from perturbcast.datasets.source import ImportConfig as Config
 from perturbcast.datasets.source import Source, import_source
 from perturbcast.schema import PerturbationData
 from perturbcast.stores.contract import ColumnMapping
@@ -38,17 +37,6 @@ SOURCE = Source(
 )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    """Parameters.
-
-    Attributes:
-        min_cells: cells; perturbed conditions with fewer are dropped.
-    """
-
-    min_cells: int = 20
-
-
 def build(config: Config) -> tuple[PerturbationData, sp.csr_matrix | None]:
     """Find the file and put it on the data contract."""
-    return import_source(SOURCE, min_cells=config.min_cells)
+    return import_source(SOURCE, config)

@@ -20,7 +20,7 @@ from perturbcast.schema import PerturbationData
 from perturbcast.stores.contract import ColumnMapping, to_contract
 from perturbcast.stores.h5ad import read_anndata
 
-__all__ = ["Source", "find", "import_source", "locate"]
+__all__ = ["ImportConfig", "Source", "find", "import_source", "locate"]
 
 VARIABLE = "PERTURBCAST_DATA"
 MIRROR = Path("../shared/data")
@@ -110,7 +110,18 @@ def locate(source: Source) -> Path:
     )
 
 
-def import_source(source: Source, *, min_cells: int) -> tuple[PerturbationData, sp.csr_matrix | None]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImportConfig:
+    """Parameters of every measured dataset.
+
+    Attributes:
+        min_cells: cells; perturbed conditions with fewer are dropped and listed.
+    """
+
+    min_cells: int = 20
+
+
+def import_source(source: Source, config: ImportConfig) -> tuple[PerturbationData, sp.csr_matrix | None]:
     """Find, read and convert a dataset; the cells on the contract, and raw counts where it has them.
 
     Raises:
@@ -121,5 +132,5 @@ def import_source(source: Source, *, min_cells: int) -> tuple[PerturbationData, 
         source.mapping,
         dataset=source.dataset,
         source=source.record(),
-        min_cells=min_cells,
+        min_cells=config.min_cells,
     )

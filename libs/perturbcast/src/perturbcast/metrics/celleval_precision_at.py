@@ -20,11 +20,10 @@ import numpy as np
 
 from perturbcast.metrics.comparison import Comparison
 from perturbcast.metrics.descriptor import Metric
-from perturbcast.metrics.mann_whitney import DifferentialExpression, measured_expression, predicted_expression
+from perturbcast.metrics.mann_whitney import measured_expression, predicted_expression
+from perturbcast.metrics.significant_sets import SIZES, shared_share
 
 __all__ = ["METRICS", "Config", "counts", "score"]
-
-SIZES: tuple[int | None, ...] = (None, 50, 100, 200, 500)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,22 +47,7 @@ def counts(comparison: Comparison, config: Config) -> np.ndarray:  # noqa: ARG00
 
 def score(comparison: Comparison, config: Config) -> np.ndarray:
     """Shared share of the top genes per condition [condition], 0 to 1."""
-    truth, predicted = measured_expression(comparison), predicted_expression(comparison)
-    scores = np.zeros(len(comparison.truth.conditions))
-    for row in range(len(scores)):
-        wanted, named = _top(truth, row), _top(predicted, row)
-        size = len(named)
-        k = size if config.top is None else min(config.top, size)
-        if k:
-            scores[row] = len(np.intersect1d(wanted[:k], named[:k], assume_unique=True)) / k
-    return scores
-
-
-def _top(side: DifferentialExpression, row: int) -> np.ndarray:
-    """Significant genes, largest |log2 fold change| first; compared in float32, as the reference keeps its tables."""
-    genes = np.flatnonzero(side.significant[row])
-    size = np.abs(side.log2_fold_change[row, genes].astype(np.float32))
-    return genes[np.argsort(-size, kind="stable")]
+    return shared_share(comparison, top=config.top, sized_by="prediction")
 
 
 METRICS = tuple(
