@@ -1,0 +1,121 @@
+"""Simulated screens taken all the way: simulate, split, fit, predict, evaluate.
+
+A screen holds 36 genes, 8 knock-downs and 6 pairs of them, some 25 cells a condition; 20 seeds of it are the
+units that intervals are taken over, since conditions of one screen share their controls.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+import pytest
+
+from perturbcast import catalog
+from perturbcast.evaluation import evaluate_prediction, mean_interval, summarise
+from perturbcast.simulation import ScreenConfig, simulate
+from perturbcast.splits import make
+from perturbcast.stores import control_means
+from perturbcast.training import fit
+
+SEEDS = range(20)
+FLOORS = ("control", "train_mean")
+PARAMETERS = {"unseen_combination": {"folds": 2}, "unseen_perturbation": {"folds": 2}}
+
+
+@functools.cache
+def _simulate(seed, changes):
+    sane = {"nodes": 36, "contexts": 4, "perturbations": 8, "combinations": 6, "cells": 1800, "truth_draws": 1024}
+    return simulate(ScreenConfig(**{**sane, **dict(changes)}, seed=seed))[0]
+
+
+def _mixed_up(prediction, generator):
+    """The same answers, handed to the conditions of the same context in random order."""
+    contexts = np.array([condition.context for condition in prediction.conditions])
+    rows = np.arange(len(contexts))
+    for context in np.unique(contexts):
+        own = np.flatnonzero(contexts == context)
+        rows[own] = generator.permutation(own)
+    return dataclasses.replace(
+        prediction,
+        delta=prediction.delta[rows],
+        variance=prediction.variance[rows],
+        intervals={level: half[rows] for level, half in prediction.intervals.items()},
+    )
+
+
+def _loss(entry):
+    if entry["direction"] == "target":
+        return abs(entry["value"] - entry["optimum"])
+    return entry["value"] if entry["direction"] == "lower" else -entry["value"]
+
+
+@functools.cache
+def _folds(rule, seed, changes):
+    config = catalog.configure("splits", rule, PARAMETERS.get(rule, {}))
+    return make(_simulate(seed, changes), rule, config=config, seed=seed)
+
+
+@functools.cache
+def _predictions(model, rule, seed, changes):
+    """Answers to the test conditions of each fold."""
+    data = _simulate(seed, changes)
+    controls = control_means(data)
+    answers = []
+    for fold in _folds(rule, seed, changes):
+        config = catalog.configure("models", model, {})
+        fitted = fit(data, fold, kind=model, plugin=model, config=config, seed=seed)
+        conditions = fold.conditions["test"]
+        inputs = {condition.context: controls[condition.context] for condition in conditions}
+        answers.append(fitted.predict(conditions, control_means=inputs))
+    return answers
+
+
+@functools.cache
+def _losses(model, rule, seed, mixed_up, changes):
+    """Metric id -> (loss, entry of metrics.json) over the test conditions of all folds."""
+    scored = []
+    for fold, prediction in zip(_folds(rule, seed, changes), _predictions(model, rule, seed, changes), strict=True):
+        if mixed_up:
+            prediction = _mixed_up(prediction, np.random.default_rng([seed, fold.fold]))
+        data = _simulate(seed, changes)
+        scored.append(evaluate_prediction(data, prediction, cells=fold.parts["test"], train_mean=None))
+    entries = summarise(scored).metrics
+    return {name: (_loss(entry), entry) for name, entry in entries.items() if entry["value"] is not None}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Screens:
+    """Twenty screens under one rule; losses are metric values turned so that smaller is better."""
+
+    rule: str
+    changes: tuple[tuple[str, object], ...]
+
+    seeds = SEEDS
+    models = tuple(catalog.names("models"))
+    learned = tuple(name for name in catalog.names("models") if name not in (*FLOORS, "truth"))
+
+    def entries(self, model, seed):
+        """Metric id -> (loss, entry of metrics.json) of one screen."""
+        return _losses(model, self.rule, seed, False, self.changes)
+
+    def losses(self, model, metric, *, mixed_up=False):
+        """Loss [seed], the mean over test conditions of each screen."""
+        return np.array([_losses(model, self.rule, s, mixed_up, self.changes)[metric][0] for s in SEEDS])
+
+    def chance(self, metric):
+        """Chance value [seed]."""
+        return np.array([self.entries("control", seed)[metric][1]["chance"] for seed in SEEDS])
+
+
+@pytest.fixture(scope="session")
+def screens():
+    """Factory: ``screens(rule, **changes of ScreenConfig)``; equal ones are computed once."""
+    return lambda rule, **changes: Screens(rule=rule, changes=tuple(sorted(changes.items())))
+
+
+@pytest.fixture(scope="session")
+def interval():
+    """Interval of a mean over seeds, so wide that ``of`` of them hold at once 95 times in 100 (Bonferroni)."""
+    return lambda values, of=1: mean_interval(values, seed=0, level=1 - 0.05 / of, resamples=100_000)
