@@ -4,6 +4,10 @@
 controls cannot lift it (cell-eval subtracts those; they are equal in its usual input). Source: cell-eval
 0.8.2, ``pearson_delta``.
 
+Its chance is 0 only for a prediction that knows nothing of the measured controls: a model fitted on deltas from
+the same control cells shares their sampling error and scores about 0.01 to 0.04 with nothing to learn at 100
+controls per context (none is left at 900).
+
 A predicted delta that is constant over genes says nothing about them and scores 0, which is chance; the
 reference gives NaN. A condition whose measured delta is constant over genes is undefined for every
 prediction: it is excluded and counted.

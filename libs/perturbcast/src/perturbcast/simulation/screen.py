@@ -71,7 +71,8 @@ class ScreenConfig:
         context_shift: baseline difference between contexts: sd of log basal rates, or sd units of a node.
         context_edges: share (0 to 1) of regulations that a context takes from other genes.
         predictable_share: share (0 to 1) of the squared log effect that follows from the graph; the rest is
-            drawn for each condition alone, so that at 0 nothing about a held-out condition can be learned.
+            drawn for each condition alone, so that at 0 nothing particular to a held-out condition can be
+            learned (a small downward shift that is common to all genes and conditions remains).
         systematic_shift: sd over genes of a log shift shared by all perturbed cells.
         shuffle_labels: permute the perturbation labels of perturbed cells within each context.
         library_size: median counts per cell.
