@@ -132,7 +132,8 @@ def test_a_code_change_reruns_what_uses_it(output, checkout):
     run("dvc", "repro", "report", cwd=checkout)
     module = checkout / "libs/perturbcast/src/perturbcast/models/mean_delta.py"
     module.write_text(module.read_text() + "\n# a change without effect\n")
-    assert stages_run(run("dvc", "repro", "report", cwd=checkout)) == [f"train@{SPLIT}-mean_delta"]
+    ran = stages_run(run("dvc", "repro", "report", cwd=checkout))
+    assert [stage for stage in ran if not stage.startswith("code@")] == [f"train@{SPLIT}-mean_delta"]
 
 
 def test_metrics_and_plots_are_useful(output, checkout):
