@@ -122,6 +122,9 @@ def test_unknown_rule_and_parameter_are_usage_errors(make_data):
         splits.make(make_data(), "unseen_contexts")
     with pytest.raises(UsageError, match="takes the parameters folds, validation, calibration; fold unknown"):
         catalog.configure("splits", "unseen_perturbation", {"fold": "3"})
+    config = catalog.configure("splits", "unseen_context", {"contexts": "a,mars"})
+    with pytest.raises(UsageError, match=r"mars unknown\. Known: a, b, c\."):
+        splits.make(make_data(), "unseen_context", config=config)
     with pytest.raises(UsageError, match="folds = 'three'"):
         catalog.configure("splits", "unseen_perturbation", {"folds": "three"})
 

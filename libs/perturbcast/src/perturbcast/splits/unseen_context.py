@@ -13,6 +13,7 @@ import dataclasses
 
 import numpy as np
 
+from perturbcast.errors import UsageError
 from perturbcast.schema import Condition, PerturbationData
 from perturbcast.splits.fold import Fold
 
@@ -40,8 +41,9 @@ def folds(data: PerturbationData, config: Config, *, generator: np.random.Genera
     """One fold per held-out context.
 
     Raises:
-        ValueError: fewer than three contexts hold perturbed cells, a named context is unknown, or nothing
-            is left of a part after filtering to shared perturbations.
+        UsageError: a named context is unknown.
+        ValueError: fewer than three contexts hold perturbed cells, or nothing is left of a part after filtering
+            to shared perturbations.
     """
     by_context: dict[str, list[Condition]] = {}
     for condition in data.conditions:
@@ -56,7 +58,7 @@ def folds(data: PerturbationData, config: Config, *, generator: np.random.Genera
     wanted = [name.strip() for name in config.contexts.split(",") if name.strip()] or contexts
     unknown = sorted(set(wanted) - set(contexts))
     if unknown:
-        raise ValueError(
+        raise UsageError(
             f"Contexts to hold out are contexts of the data; {', '.join(unknown)} unknown. "
             f"Known: {', '.join(contexts)}."
         )
