@@ -22,6 +22,7 @@ from grpc_health.v1.health import SERVICE_NAME as HEALTH
 from grpc_health.v1.health import aio as health  # type: ignore[attr-defined]  # its stubs lack it
 from grpc_reflection.v1alpha import reflection
 
+from perturbcast.stores.atomic import write_bytes
 from perturbcast.training import load_model
 from perturbcast_client import codec
 from prediction_service.engine import Engine
@@ -207,9 +208,7 @@ def _bind(server: grpc.aio.Server, config: ServerConfig) -> int:
 
 def _announce(address: str, ready_file: Path | None, *, models: int) -> None:
     if ready_file:
-        beside = ready_file.with_name(f".{ready_file.name}.partial")
-        beside.write_text(address)
-        beside.replace(ready_file)
+        write_bytes(ready_file, address.encode())
     sys.stdout.write(f"prediction service at {address}, {models} {'model' if models == 1 else 'models'}\n")
     sys.stdout.flush()
 
