@@ -313,6 +313,8 @@ class Prediction:
         seen: [condition, 3] bool: perturbation, context, pair seen in training.
         notes: per condition, what a reader must know (a target not measured, a fallback used).
         model: fingerprint of the model that made it.
+        kind: its name in params.yaml; empty where it has none.
+        seed: of its training; None where it is not known.
     """
 
     conditions: tuple[Condition, ...]
@@ -324,6 +326,8 @@ class Prediction:
     seen: np.ndarray
     notes: tuple[tuple[str, ...], ...]
     model: str
+    kind: str = ""
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.conditions), len(self.genes))
