@@ -315,6 +315,8 @@ class Prediction:
         model: fingerprint of the model that made it.
         kind: its name in params.yaml; empty where it has none.
         seed: of its training; None where it is not known.
+        ood_score: [condition] float64, higher the farther a condition is from train (see
+            ``calibration/out_of_distribution.py``); None where the model gives none.
     """
 
     conditions: tuple[Condition, ...]
@@ -328,6 +330,7 @@ class Prediction:
     model: str
     kind: str = ""
     seed: int | None = None
+    ood_score: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.conditions), len(self.genes))
@@ -345,6 +348,11 @@ class Prediction:
             raise ValueError(f"A variance is not negative; the smallest is {self.variance.min():g}.")
         if self.seen.shape != (shape[0], 3) or len(self.notes) != shape[0]:
             raise ValueError("'seen' is [condition, 3] and 'notes' has one entry per condition.")
+        if self.ood_score is not None and (self.ood_score.shape != shape[:1] or not np.isfinite(self.ood_score).all()):
+            raise ValueError(
+                f"An out-of-distribution score is one finite value per condition ({shape[0]}); it came as "
+                f"{self.ood_score.shape}. The control means of a condition were bad, or the model has a defect."
+            )
 
     @property
     def mean(self) -> np.ndarray:

@@ -135,6 +135,9 @@ def compared(measured: Measured, prediction: Prediction) -> Comparison:
         predicted=truth.control + delta,
         half_widths={level: half[rows] for level, half in prediction.intervals.items()},
         cells=MovedCells(controls=measured.controls, delta=delta, smallest=measured.smallest),
+        variance=prediction.variance[rows],
+        ood_score=None if prediction.ood_score is None else prediction.ood_score[rows],
+        novel=np.logical_not(prediction.seen[rows, :2]).any(axis=1),
     )
 
 

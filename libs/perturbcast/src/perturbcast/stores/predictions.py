@@ -39,6 +39,8 @@ def write(prediction: Prediction, path: Path) -> None:
         if levels
         else np.empty((0, *prediction.delta.shape)),
     }
+    if prediction.ood_score is not None:
+        arrays["ood_score"] = prediction.ood_score
     with replacing(path) as beside:
         np.savez_compressed(beside, **arrays)
 
@@ -68,6 +70,7 @@ def read(path: Path) -> Prediction:
                 model=record["model"],
                 kind=record.get("kind", ""),
                 seed=record.get("seed"),
+                ood_score=arrays.get("ood_score"),
             )
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(
