@@ -117,9 +117,7 @@ def _of_metric(measure: Measure, references: References, *, complete: bool) -> M
         floors=floors,
         ceilings={name: values(name, comparison) for name, comparison in references.ceilings.items()},
         degenerate=degenerate | {name: values(name, one) for name, one in references.degenerate.items()},
-        notes=tuple(
-            f"no ceiling {name}: {references.absent[name]}" for name in CEILINGS if name in references.absent
-        ),
+        notes=tuple(f"no ceiling {name}: {references.absent[name]}" for name in CEILINGS if name in references.absent),
     )
 
 

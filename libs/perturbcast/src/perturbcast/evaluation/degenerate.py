@@ -26,6 +26,7 @@ from perturbcast.evaluation.bounds import Bounds
 from perturbcast.evaluation.cells import MeasuredCells, MovedCells
 from perturbcast.evaluation.replicates import Measured, generator_of
 from perturbcast.metrics import Comparison, Measure, Truth
+from perturbcast.metrics.descriptor import Rule
 
 __all__ = ["EqualCells", "check_chance", "check_untwisted", "degenerate_of"]
 
@@ -92,7 +93,9 @@ def degenerate_of(measured: Measured, *, seed: int) -> tuple[dict[str, Compariso
         "shuffled_labels": Comparison(
             truth=truth,
             predicted=truth.mean[other],
-            cells=MeasuredCells(x=cells.x, rows=[cells.rows[k] for k in other], keys=[cells.keys[k] for k in other]),
+            cells=MeasuredCells(
+                x=cells.x, rows=[cells.rows[k] for k in other.tolist()], keys=[cells.keys[k] for k in other.tolist()]
+            ),
         ),
         "means_without_spread": Comparison(
             truth=truth, predicted=truth.mean, cells=EqualCells(mean=truth.mean, sizes=sizes)
@@ -135,14 +138,14 @@ def check_chance(bounds: Bounds, *, panel: Sequence[Measure], truth: Truth) -> N
             score, expected = float(of_metric[name][defined].mean()), float(chance[defined].mean())
             if abs(score - expected) > allowed:
                 raise ValueError(
-                    f"A predictor that knows nothing of a condition tells conditions apart at chance; {metric.id} gives "
-                    f"{name!r} {score:.6g} where chance is {expected:.6g} (allowed: {allowed:.2g} apart, "
+                    f"A predictor that knows nothing of a condition tells conditions apart at chance; {metric.id} "
+                    f"gives {name!r} {score:.6g} where chance is {expected:.6g} (allowed: {allowed:.2g} apart, "
                     f"{n} conditions). The metric can be gamed: mend {measure.module.__name__}, or leave it out of "
                     "the panel."
                 )
 
 
-def _chance(measure: Measure) -> object:
+def _chance(measure: Measure) -> float | Rule:
     if measure.metric.chance is None:
         raise ValueError(
             f"A metric that tells conditions apart has a chance value; {measure.metric.id} declares none. "

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from perturbcast.evaluation.cells import MeasuredCells, MovedCells
 from perturbcast.evaluation.ceilings import best_weight
+from perturbcast.evaluation.cells import MeasuredCells, MovedCells
 from perturbcast.evaluation.degenerate import check_untwisted
 from perturbcast.evaluation.references import bounds_of
 from perturbcast.evaluation.replicates import Measured, halves

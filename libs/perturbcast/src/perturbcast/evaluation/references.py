@@ -55,7 +55,9 @@ def bounds_of(
         ValueError: a predictor that knows nothing does not score chance.
     """
     floors = floors_of(measured)
-    absent = {} if "train_mean" in floors else {"train_mean": "no train data were given; with files, name them by --train"}
+    absent = (
+        {} if "train_mean" in floors else {"train_mean": "no train data were given; with files, name them by --train"}
+    )
     if not complete:
         return score_bounds(References(floors=floors, absent=absent), panel=panel)
     if weight is None:
