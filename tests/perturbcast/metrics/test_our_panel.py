@@ -105,7 +105,7 @@ def test_sliced_distance_by_hand():
 @pytest.mark.parametrize("genes", [2, 50, 2000])
 def test_sliced_distance_of_two_samples_is_zero_within_the_standard_error(make_comparison, genes):
     rng = np.random.default_rng(genes)
-    groups = np.maximum(rng.normal(size=(2, 60, 40, genes)), 0)
+    groups = np.maximum(rng.normal(size=(2, 60, 20, genes)), 0)
     comparison = make_comparison(
         delta=np.zeros((60, genes)), cells=list(groups[0]), predicted_cells=list(groups[1]), control_cells=[]
     )
