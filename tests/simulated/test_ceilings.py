@@ -1,4 +1,4 @@
-"""On simulated screens, where the true mean is known, the ceiling holds the oracle, and all that is trivial is below."""
+"""On simulated screens, where the true mean is known, the ceiling holds the oracle, and what is trivial is below."""
 
 from __future__ import annotations
 
