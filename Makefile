@@ -3,6 +3,7 @@ PYTHON ?= python3.11
 PIP_FLAGS := --quiet --disable-pip-version-check -c constraints.txt
 LIBS := -e libs/perturbcast-client -e libs/perturbcast -e services/prediction
 PATHS := libs services tests benchmarks
+WORKERS ?= 2 # test processes; a file's tests stay in one
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: demo test lint bench protos constraints clean
@@ -12,7 +13,7 @@ demo: .venv/.installed .venv-client/.installed ## the whole pipeline on real dat
 	perturbcast demo --client-python .venv-client/bin/python
 
 test: .venv/.dev ## every test; real environments and real servers included
-	pytest --cov --cov-report=term
+	pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term
 
 lint: .venv/.dev ## format, lint, types, import contracts
 	ruff format --check $(PATHS)
