@@ -4,6 +4,7 @@ DVC stays outside the jobs: several ``dvc repro`` in one workspace wait for each
 *commands*, each leaves a record, and one last job checks all records and calls ``dvc commit`` once.
 """
 
+from perturbcast.cluster.diagnosis import diagnose
 from perturbcast.cluster.gather import Refused, check, same_checkout
 from perturbcast.cluster.plan import Array, Plan, Stage, make_plan, needed
 from perturbcast.cluster.site import Site
@@ -18,6 +19,7 @@ __all__ = [
     "Slurm",
     "Stage",
     "check",
+    "diagnose",
     "gather_command",
     "make_plan",
     "needed",
