@@ -35,6 +35,10 @@ VERBS = {
     "report": "report",
     "register": "register",
     "serve": "serve",
+    "submit": "submit",
+    "jobs": "jobs",
+    "gather": "gather",
+    "task": "task",
     "doctor": "doctor",
     "demo": "demo",
 }
