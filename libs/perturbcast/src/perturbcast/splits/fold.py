@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from perturbcast.schema import Condition
+from perturbcast.schema import Condition, SharedPerturbations
 
-__all__ = ["Fold", "share_out"]
+__all__ = ["Fold", "hold_out", "share_out"]
 
+MIN_VALUES_FOR_CALIBRATION = 5
 FITTED_PARTS = ("train", "validation", "calibration", "test")
 
 
@@ -24,8 +26,12 @@ class Fold:
         cells: part -> barcodes of perturbed cells, for rules that divide cells inside a condition; None
             where a condition goes to one part whole.
         strata: ``str(condition)`` -> label that scores are reported apart by.
-        ood_axes: what is new at test time: ``context``, ``perturbation``, ``combination``, or none.
+        ood_axes: what is new at test time: ``context``, ``perturbation``, ``combination``, ``dataset``, the name of a
+            covariate, or none.
         warnings: what a reader of the split must know.
+        withheld_controls: barcodes of control cells that are input only although their context is in train.
+        shared: what became of perturbations that train lacks, where the rule has a policy for them.
+        coverage: counts of genes that train and test share, where they are different datasets.
     """
 
     held_out: str
@@ -34,6 +40,9 @@ class Fold:
     strata: Mapping[str, str] = dataclasses.field(default_factory=dict)
     ood_axes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    withheld_controls: Collection[str] = ()
+    shared: SharedPerturbations | None = None
+    coverage: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.cells is not None:
@@ -47,6 +56,23 @@ class Fold:
                         f"{part!r}. The split rule has a defect."
                     )
                 placed[condition] = part
+
+
+def hold_out(test: str, order: Sequence[str], *, sizes: Mapping[str, int]) -> dict[str, str]:
+    """Which value is validation, and calibration, while ``test`` is test: the next ones in ``order``, cyclically.
+
+    Calibration has a value of its own, as far out as test is, where five or more exist; with fewer, train would be
+    too thin, and calibration conditions are drawn from the validation value later, unless one condition each leaves
+    nothing to draw from.
+
+    Args:
+        test: the value that is tested.
+        order: all values (contexts, donors), at least three.
+        sizes: value -> number of its conditions.
+    """
+    others = [*order[order.index(test) + 1 :], *order[: order.index(test)]]
+    apart = len(order) >= MIN_VALUES_FOR_CALIBRATION or (len(order) > 3 and all(sizes[name] == 1 for name in order))
+    return {"test": test, "validation": others[0]} | ({"calibration": others[1]} if apart else {})
 
 
 def share_out(

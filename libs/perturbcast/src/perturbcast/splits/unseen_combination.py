@@ -13,6 +13,7 @@ import numpy as np
 
 from perturbcast.schema import Condition, PerturbationData
 from perturbcast.splits.fold import Fold, share_out
+from perturbcast.splits.novelty import singles_seen
 
 __all__ = ["Config", "folds"]
 
@@ -48,13 +49,10 @@ def folds(data: PerturbationData, config: Config, *, generator: np.random.Genera
             f"has {len(labels)} for folds={config.folds}. Lower folds, lower min_cells at import, or use another rule."
         )
 
-    def n_seen(condition: Condition) -> int:
-        return sum((target, condition.context) in measured for target in condition.targets)
-
-    fewest = {label: min(n_seen(c) for c in combinations if c.perturbation == label) for label in labels}
+    strata = {str(c): singles_seen(c, measured) for c in combinations}
+    fewest = {label: min(strata[str(c)] for c in combinations if c.perturbation == label) for label in labels}
     shuffled = [labels[i] for i in generator.permutation(len(labels))]
     order = sorted(shuffled, key=lambda label: fewest[label])  # stable: dealt evenly over strata, drawn within
-    strata = {str(c): f"{n_seen(c)} of {len(c.targets)} singles seen" for c in combinations}
     result = []
     for fold in range(config.folds):
         drawn = {"test": sorted(order[fold :: config.folds])}
