@@ -20,7 +20,6 @@ from perturbcast.errors import UsageError
 from perturbcast.schema import REQUIRED_OBS, Condition, PerturbationData
 from perturbcast.splits import shared_perturbations
 from perturbcast.splits.fold import FITTED_PARTS, Fold, hold_out
-from perturbcast.splits.shared_perturbations import Policy
 
 __all__ = ["Config", "folds"]
 
@@ -41,7 +40,7 @@ class Config:
 
     covariate: str = ""
     values: str = ""
-    require_shared_perturbations: bool | Policy = "filter"
+    require_shared_perturbations: bool | str = "filter"
 
     def __post_init__(self) -> None:
         policy = shared_perturbations.policy_of(self.require_shared_perturbations)

@@ -16,7 +16,6 @@ import numpy as np
 from perturbcast.schema import Condition, PerturbationData
 from perturbcast.splits import shared_perturbations
 from perturbcast.splits.fold import Fold, share_out
-from perturbcast.splits.shared_perturbations import Policy
 from perturbcast.stores.merge import gene_coverage
 
 __all__ = ["Config", "folds"]
@@ -40,7 +39,7 @@ class Config:
     validation: float = 0.15
     calibration: float = 0.15
     min_shared_genes: float = 0.5
-    require_shared_perturbations: bool | Policy = "filter"
+    require_shared_perturbations: bool | str = "filter"
 
     def __post_init__(self) -> None:
         policy = shared_perturbations.policy_of(self.require_shared_perturbations)

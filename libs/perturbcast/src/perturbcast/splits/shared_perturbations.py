@@ -15,20 +15,17 @@ from perturbcast.schema import Condition, SharedPerturbations
 __all__ = ["Policy", "apply", "axes", "policy_of", "strata", "warnings_of"]
 
 Policy = Literal["filter", "label", "fail"]
-POLICIES: tuple[Policy, ...] = ("filter", "label", "fail")
+WORDS: dict[str, Policy] = {"true": "filter", "false": "label", "filter": "filter", "label": "label", "fail": "fail"}
 
 
 def policy_of(value: bool | str) -> Policy:
     """The policy that a field ``require_shared_perturbations`` asks for; True is ``filter``, False is ``label``.
 
     Raises:
-        ValueError: the word is none of the three.
+        ValueError: the word is none of these.
     """
-    if isinstance(value, bool):
-        return "filter" if value else "label"
-    for policy in POLICIES:
-        if value == policy:
-            return policy
+    if (word := str(value).lower()) in WORDS:
+        return WORDS[word]
     raise ValueError(
         f"require_shared_perturbations is true or filter (leave unshared ones out), false or label (keep them, the "
         f"split is mixed), or fail; got {value!r}. Give one of these."

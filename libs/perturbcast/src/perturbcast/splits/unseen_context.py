@@ -17,7 +17,6 @@ from perturbcast.errors import UsageError
 from perturbcast.schema import Condition, PerturbationData
 from perturbcast.splits import shared_perturbations
 from perturbcast.splits.fold import Fold, hold_out
-from perturbcast.splits.shared_perturbations import Policy
 
 __all__ = ["Config", "folds"]
 
@@ -36,7 +35,7 @@ class Config:
     """
 
     contexts: str = ""
-    require_shared_perturbations: bool | Policy = "filter"
+    require_shared_perturbations: bool | str = "filter"
 
     def __post_init__(self) -> None:
         policy = shared_perturbations.policy_of(self.require_shared_perturbations)
