@@ -2,8 +2,8 @@
 
 On a merged dataset ('perturbcast merge A.h5ad B.h5ad'), whose genes are matched by name. Each dataset is the test set
 of one fold, or the named ones are; the split records how many genes train and test share, and refuses too few.
-Validation and calibration are held-out conditions inside the train datasets, taken where possible from perturbations
-that train keeps in another context or that test does not ask for. They are nearer to train than test is, and the
+Validation and calibration are held-out conditions inside the train datasets, drawn where possible so that train keeps
+one condition of each perturbation that test asks for. They are nearer to train than test is, and the
 split says so. A held-out dataset brings its own contexts; its controls are input and never fitted.
 """
 
@@ -109,9 +109,13 @@ def _fold(data: PerturbationData, test: str, config: Config, *, generator: np.ra
 def _draw(
     train: list[Condition], tested: list[Condition], config: Config, *, generator: np.random.Generator
 ) -> dict[str, list[Condition]]:
-    """Validation and calibration conditions; those that cost test no shared perturbation first."""
-    asked = {c.perturbation for c in tested}
-    spare = [c for c in train if c.perturbation not in asked]
+    """Validation and calibration conditions, such that train keeps one condition of what test asks for, if it can."""
+    of_perturbation: dict[str, list[Condition]] = {}
+    for condition in train:
+        of_perturbation.setdefault(condition.perturbation, []).append(condition)
+    asked = sorted({c.perturbation for c in tested} & set(of_perturbation))
+    kept = {of_perturbation[name][generator.integers(len(of_perturbation[name]))] for name in asked}
+    spare = [c for c in train if c not in kept]
     wanted = {part: max(1, round(getattr(config, part) * len(train))) for part in ("validation", "calibration")}
     pool = spare if sum(wanted.values()) < len(spare) else train
     named = {str(c): c for c in pool}

@@ -10,7 +10,7 @@ import numpy as np
 
 from perturbcast.schema import Condition, SharedPerturbations
 
-__all__ = ["Fold", "hold_out", "share_out"]
+__all__ = ["Fold", "hold_out", "share_out", "spread_out"]
 
 MIN_VALUES_FOR_CALIBRATION = 5
 FITTED_PARTS = ("train", "validation", "calibration", "test")
@@ -88,12 +88,7 @@ def share_out(
     Raises:
         ValueError: there are not enough names to give every part one and leave one.
     """
-    wanted = {part: max(1, round(fraction * len(names))) for part, fraction in fractions.items()}
-    if sum(wanted.values()) >= len(names):
-        raise ValueError(
-            f"Each of {', '.join(fractions)} needs at least one and train keeps at least one; only {len(names)} "
-            f"to share out for {wanted}. Use smaller fractions or fewer folds."
-        )
+    wanted = _counts(names, fractions)
     order = [names[i] for i in generator.permutation(len(names))]
     parts: dict[str, list[str]] = {}
     start = 0
@@ -102,3 +97,34 @@ def share_out(
         start += count
     parts["rest"] = sorted(order[start:])
     return parts
+
+
+def spread_out(names: Sequence[str], fractions: Mapping[str, float]) -> dict[str, list[str]]:
+    """The same shares at even distances along ``names``, so that each part is like the whole of an ordered list.
+
+    Args:
+        names: what to divide, without repeats, like beside like.
+        fractions: part -> share of ``names`` (0 to 1).
+
+    Raises:
+        ValueError: there are not enough names to give every part one and leave one.
+    """
+    left = list(names)
+    parts: dict[str, list[str]] = {}
+    for part, count in _counts(names, fractions).items():
+        drawn = {int((i + 0.5) * len(left) / count) for i in range(count)}
+        parts[part] = sorted(left[i] for i in drawn)
+        left = [name for i, name in enumerate(left) if i not in drawn]
+    parts["rest"] = sorted(left)
+    return parts
+
+
+def _counts(names: Sequence[str], fractions: Mapping[str, float]) -> dict[str, int]:
+    """Part -> number of names, at least one each."""
+    wanted = {part: max(1, round(fraction * len(names))) for part, fraction in fractions.items()}
+    if sum(wanted.values()) >= len(names):
+        raise ValueError(
+            f"Each of {', '.join(fractions)} needs at least one and train keeps at least one; only {len(names)} "
+            f"to share out for {wanted}. Use smaller fractions or fewer folds."
+        )
+    return wanted

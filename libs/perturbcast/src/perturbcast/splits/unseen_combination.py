@@ -2,7 +2,8 @@
 
 Combinations are dealt into groups, evenly over how many of their single perturbations are measured in
 the same context (all, some, none); each group is the test set of one fold and scores are reported apart
-by that number. All singles stay in train. Validation and calibration are further combinations.
+by that number. All singles stay in train. Validation and calibration are further combinations, spread over the same
+numbers.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import dataclasses
 import numpy as np
 
 from perturbcast.schema import Condition, PerturbationData
-from perturbcast.splits.fold import Fold, share_out
+from perturbcast.splits.fold import Fold, spread_out
 from perturbcast.splits.novelty import singles_seen
 
 __all__ = ["Config", "folds"]
@@ -56,10 +57,8 @@ def folds(data: PerturbationData, config: Config, *, generator: np.random.Genera
     result = []
     for fold in range(config.folds):
         drawn = {"test": sorted(order[fold :: config.folds])}
-        rest = [label for label in labels if label not in drawn["test"]]
-        drawn |= share_out(
-            rest, {"validation": config.validation, "calibration": config.calibration}, generator=generator
-        )
+        rest = [label for label in order if label not in drawn["test"]]
+        drawn |= spread_out(rest, {"validation": config.validation, "calibration": config.calibration})
         part_of = {label: part for part in ("test", "validation", "calibration") for label in drawn[part]}
         parts: dict[str, list[Condition]] = {part: [] for part in ("train", "validation", "calibration", "test")}
         for condition in conditions:
