@@ -20,6 +20,7 @@ from perturbcast.errors import UsageError
 from perturbcast.schema import REQUIRED_OBS, Condition, PerturbationData
 from perturbcast.splits import shared_perturbations
 from perturbcast.splits.fold import FITTED_PARTS, Fold, hold_out
+from perturbcast.splits.shared_perturbations import SharedConfig
 
 __all__ = ["Config", "folds"]
 
@@ -27,24 +28,16 @@ MIN_VALUES = 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    """Parameters of the rule.
+class Config(SharedConfig):
+    """Parameters of the rule, beside the policy of ``SharedConfig``.
 
     Attributes:
         covariate: obs column whose values are held out: dose, time, donor, batch, or another.
         values: values to hold out, comma-separated, in the unit of the column; empty for each in turn.
-        require_shared_perturbations: true or ``filter`` keeps in the held-out parts only perturbations that train
-            holds at other values; false or ``label`` keeps all, labels the split mixed, and ``ood_axes`` gains
-            ``perturbation``; ``fail`` refuses a split with unshared ones.
     """
 
     covariate: str = ""
     values: str = ""
-    require_shared_perturbations: bool | str = "filter"
-
-    def __post_init__(self) -> None:
-        policy = shared_perturbations.policy_of(self.require_shared_perturbations)
-        object.__setattr__(self, "require_shared_perturbations", policy)
 
 
 def folds(data: PerturbationData, config: Config, *, generator: np.random.Generator) -> list[Fold]:
@@ -128,8 +121,7 @@ def _fold(
     values_of = {"calibration": [], "train": [value for value in order if value not in held.values()]} | values_of
     proposed = {part: sorted({c for value in values_of[part] for c in by_value[value]}) for part in FITTED_PARTS}
     where = {part: f"{config.covariate} {value}" for part, value in held.items()}
-    policy = shared_perturbations.policy_of(config.require_shared_perturbations)
-    parts, shared = shared_perturbations.apply(proposed, policy=policy, rule="covariate_transfer", where=where)
+    parts, shared = shared_perturbations.apply(proposed, policy=config.policy, rule="covariate_transfer", where=where)
     cells = {
         part: [
             str(barcode)

@@ -16,34 +16,30 @@ import numpy as np
 from perturbcast.schema import Condition, PerturbationData
 from perturbcast.splits import shared_perturbations
 from perturbcast.splits.fold import Fold, share_out
+from perturbcast.splits.shared_perturbations import SharedConfig
 from perturbcast.stores.merge import gene_coverage
 
 __all__ = ["Config", "folds"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    """Parameters of the rule.
+class Config(SharedConfig):
+    """Parameters of the rule, beside the policy of ``SharedConfig``.
 
     Attributes:
         test: datasets to hold out, comma-separated, each in a fold of its own; empty for each in turn.
         validation: share of the train datasets' conditions, 0 to 1.
         calibration: share of the train datasets' conditions, 0 to 1.
         min_shared_genes: smallest share of the smaller gene list (train's or test's) that both measure, 0 to 1.
-        require_shared_perturbations: true or ``filter`` keeps in the held-out parts only perturbations that train
-            holds; false or ``label`` keeps all, labels the split mixed, and ``ood_axes`` gains ``perturbation``;
-            ``fail`` refuses a split with unshared ones.
     """
 
     test: str = ""
     validation: float = 0.15
     calibration: float = 0.15
     min_shared_genes: float = 0.5
-    require_shared_perturbations: bool | str = "filter"
 
     def __post_init__(self) -> None:
-        policy = shared_perturbations.policy_of(self.require_shared_perturbations)
-        object.__setattr__(self, "require_shared_perturbations", policy)
+        super().__post_init__()
         if not 0 < self.min_shared_genes <= 1:
             raise ValueError(
                 f"A share of genes is above 0 and at most 1; min_shared_genes is {self.min_shared_genes}. "
@@ -84,10 +80,9 @@ def _fold(data: PerturbationData, test: str, config: Config, *, generator: np.ra
         "train": [c for c in train if c not in {*drawn["validation"], *drawn["calibration"]}],
     }
     where = {"test": test, "validation": "the train datasets", "calibration": "the train datasets"}
-    policy = shared_perturbations.policy_of(config.require_shared_perturbations)
     # validation lies inside train's datasets: there a perturbation of its own is what is held out
     inside = {part: [] if part in ("validation", "calibration") else group for part, group in proposed.items()}
-    parts, shared = shared_perturbations.apply(inside, policy=policy, rule="cross_dataset", where=where)
+    parts, shared = shared_perturbations.apply(inside, policy=config.policy, rule="cross_dataset", where=where)
     parts |= {part: proposed[part] for part in ("validation", "calibration")}
     return Fold(
         held_out=test,

@@ -7,12 +7,13 @@ mixed, with ``perturbation`` among its OOD axes and their scores apart, ``fail``
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from perturbcast.schema import Condition, SharedPerturbations
 
-__all__ = ["Policy", "apply", "axes", "policy_of", "strata", "warnings_of"]
+__all__ = ["Policy", "SharedConfig", "apply", "axes", "policy_of", "strata", "warnings_of"]
 
 Policy = Literal["filter", "label", "fail"]
 WORDS: dict[str, Policy] = {"true": "filter", "false": "label", "filter": "filter", "label": "label", "fail": "fail"}
@@ -30,6 +31,27 @@ def policy_of(value: bool | str) -> Policy:
         f"require_shared_perturbations is true or filter (leave unshared ones out), false or label (keep them, the "
         f"split is mixed), or fail; got {value!r}. Give one of these."
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SharedConfig:
+    """The field of a rule that has the policy.
+
+    Attributes:
+        require_shared_perturbations: true or ``filter`` keeps in the held-out parts only perturbations that train
+            holds; false or ``label`` keeps all, labels the split mixed, and ``ood_axes`` gains ``perturbation``;
+            ``fail`` refuses a split with unshared ones.
+    """
+
+    require_shared_perturbations: bool | str = "filter"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "require_shared_perturbations", policy_of(self.require_shared_perturbations))
+
+    @property
+    def policy(self) -> Policy:
+        """The policy that the field asks for."""
+        return policy_of(self.require_shared_perturbations)
 
 
 def apply(

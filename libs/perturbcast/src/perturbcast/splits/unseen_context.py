@@ -17,6 +17,7 @@ from perturbcast.errors import UsageError
 from perturbcast.schema import Condition, PerturbationData
 from perturbcast.splits import shared_perturbations
 from perturbcast.splits.fold import Fold, hold_out
+from perturbcast.splits.shared_perturbations import SharedConfig
 
 __all__ = ["Config", "folds"]
 
@@ -24,22 +25,14 @@ MIN_CONTEXTS = 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    """Parameters of the rule.
+class Config(SharedConfig):
+    """Parameters of the rule, beside the policy of ``SharedConfig``.
 
     Attributes:
         contexts: contexts to hold out, comma-separated; empty for each in turn.
-        require_shared_perturbations: true or ``filter`` keeps in the held-out parts only perturbations that train
-            contexts hold; false or ``label`` keeps all, labels the split mixed, and ``ood_axes`` gains
-            ``perturbation``; ``fail`` refuses a split with unshared ones.
     """
 
     contexts: str = ""
-    require_shared_perturbations: bool | str = "filter"
-
-    def __post_init__(self) -> None:
-        policy = shared_perturbations.policy_of(self.require_shared_perturbations)
-        object.__setattr__(self, "require_shared_perturbations", policy)
 
 
 def folds(data: PerturbationData, config: Config, *, generator: np.random.Generator) -> list[Fold]:
@@ -75,8 +68,7 @@ def _fold(test: str, order: list[str], by_context: dict[str, list[Condition]], c
     held = hold_out(test, order, sizes={name: len(group) for name, group in by_context.items()})
     proposed: dict[str, list[Condition]] = {"calibration": []} | {part: by_context[name] for part, name in held.items()}
     proposed["train"] = [c for name in order if name not in held.values() for c in by_context[name]]
-    policy = shared_perturbations.policy_of(config.require_shared_perturbations)
-    parts, shared = shared_perturbations.apply(proposed, policy=policy, rule="unseen_context", where=held)
+    parts, shared = shared_perturbations.apply(proposed, policy=config.policy, rule="unseen_context", where=held)
     return Fold(
         held_out=test,
         conditions=parts,

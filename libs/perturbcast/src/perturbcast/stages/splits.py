@@ -29,9 +29,10 @@ command.command("create", context_settings=stage.CONTEXT_SETTINGS)(stage.command
 @command.command("list")
 def show_all(folder: Folder = DEFAULT) -> None:
     """One line per frozen fold: name, hash, rule, what is held out, OOD axes, cells per part."""
-    table = Table(
-        "split", "fold", "sha256", "dataset", "rule", "held out", "new at test", "train / val / cal / test cells"
-    )
+    table = Table("split", "fold")
+    table.add_column("sha256", no_wrap=True, min_width=12)  # 'show' is asked by it
+    for name in ("dataset", "rule", "held out", "new at test", "train / val / cal / test cells"):
+        table.add_column(name, overflow="fold")
     for path in sorted(p for p in folder.glob("*") if p.is_dir()):
         for file in split_files(path):
             split = splits.load(file)
