@@ -79,6 +79,17 @@ def test_unshared_perturbations_can_be_kept_or_refused(merged):
         splits.make(merged, "cross_dataset", config=Config(test="two", require_shared_perturbations="fail"))
 
 
+def test_each_dataset_is_tested_in_turn(make_data):
+    names = ("one", "two", "three")
+    data = merge([make_data(dataset=name, seed=seed, contexts=("a", "b")) for seed, name in enumerate(names)])
+    folds = splits.make(data, "cross_dataset")
+    assert [fold.held_out for fold in folds] == sorted(names)
+    for fold in folds:
+        assert {c.context.partition(":")[0] for c in fold.conditions["test"]} == {fold.held_out}
+        assert {c.context.partition(":")[0] for c in fold.conditions["train"]} == set(names) - {fold.held_out}
+        assert set(fold.coverage["sources"]) == set(names)
+
+
 def test_a_single_dataset_and_an_unknown_name_are_usage_errors(make_data, merged):
     with pytest.raises(UsageError, match=r"'made' is not one\. Make it with 'perturbcast merge"):
         splits.make(make_data(), "cross_dataset")

@@ -17,7 +17,7 @@ from perturbcast.schema import Condition, PerturbationData
 from perturbcast.splits import shared_perturbations
 from perturbcast.splits.fold import Fold, share_out
 from perturbcast.splits.shared_perturbations import SharedConfig
-from perturbcast.stores.merge import gene_coverage
+from perturbcast.stores.merge import gene_coverage, sources_of
 
 __all__ = ["Config", "folds"]
 
@@ -56,8 +56,7 @@ def folds(data: PerturbationData, config: Config, *, generator: np.random.Genera
             perturbations cannot be kept.
     """
     named = [name.strip() for name in config.test.split(",") if name.strip()]
-    gene_coverage(data, named)
-    return [_fold(data, test, config, generator=generator) for test in named or sorted(data.meta["sources"])]
+    return [_fold(data, test, config, generator=generator) for test in named or sorted(sources_of(data))]
 
 
 def _fold(data: PerturbationData, test: str, config: Config, *, generator: np.random.Generator) -> Fold:

@@ -29,7 +29,7 @@ def policy_of(value: bool | str) -> Policy:
         return WORDS[word]
     raise ValueError(
         f"require_shared_perturbations is true or filter (leave unshared ones out), false or label (keep them, the "
-        f"split is mixed), or fail; got {value!r}. Give one of these."
+        f"split is mixed), or fail; got {value!r}"
     )
 
 

@@ -41,7 +41,9 @@ def show_all(folder: Folder = DEFAULT) -> None:
             table.add_row(
                 path.name, str(split.fold), split.hash[:12], split.dataset, split.rule, split.held_out[:40], axes, cells
             )
-    Console().print(table if table.row_count else f"No frozen split in {folder}. Make one with 'perturbcast split'.")
+    Console(markup=False).print(
+        table if table.row_count else f"No frozen split in {folder}. Make one with 'perturbcast split'."
+    )
 
 
 @command.command("show")

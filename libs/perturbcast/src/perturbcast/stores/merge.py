@@ -18,7 +18,7 @@ from perturbcast.errors import UsageError
 from perturbcast.schema import PerturbationData, content_hash, repeated
 from perturbcast.stores.h5ad import GENE_COLUMNS
 
-__all__ = ["gene_coverage", "merge"]
+__all__ = ["gene_coverage", "merge", "sources_of"]
 
 LABELS = ("perturbation", "is_control")
 QUALIFIED = ("context", "batch")
@@ -120,6 +120,21 @@ def _labels(data: PerturbationData, covariates: Sequence[str], *, batched: bool)
     return obs
 
 
+def sources_of(data: PerturbationData) -> dict[str, Any]:
+    """Dataset id -> content hash, genes and study of each part of a merged dataset.
+
+    Raises:
+        UsageError: the dataset is not a merged one.
+    """
+    sources = data.meta.get("sources")
+    if not sources or "dataset" not in data.obs:
+        raise UsageError(
+            f"Several datasets are compared in a merged dataset; {data.dataset!r} is not one. "
+            "Make it with 'perturbcast merge A.h5ad B.h5ad'."
+        )
+    return dict(sources)
+
+
 def gene_coverage(data: PerturbationData, test: Sequence[str]) -> dict[str, Any]:
     """How far the genes of train datasets and test datasets agree in a merged dataset.
 
@@ -131,12 +146,7 @@ def gene_coverage(data: PerturbationData, test: Sequence[str]) -> dict[str, Any]
     Raises:
         UsageError: the dataset is not a merged one, or holds no dataset of a name.
     """
-    sources = data.meta.get("sources")
-    if not sources or "dataset" not in data.obs:
-        raise UsageError(
-            f"Genes of several datasets are compared in a merged dataset; {data.dataset!r} is not one. "
-            "Make it with 'perturbcast merge A.h5ad B.h5ad'."
-        )
+    sources = sources_of(data)
     unknown = sorted(set(test) - set(sources))
     if unknown:
         raise UsageError(
