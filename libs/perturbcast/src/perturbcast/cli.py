@@ -24,6 +24,7 @@ VERBS = {
     "datasets": "datasets",
     "import": "import_",
     "import-h5ad": "import_h5ad",
+    "merge": "merge",
     "simulate": "simulate",
     "split": "split",
     "splits": "splits",
