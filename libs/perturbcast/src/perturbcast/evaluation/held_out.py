@@ -100,6 +100,9 @@ def evaluate_prediction(
         predicted=measured.control + prediction.delta,
         half_widths=prediction.intervals,
         cells=MovedCells(controls=controls, delta=prediction.delta, smallest=smallest),
+        variance=prediction.variance,
+        ood_score=prediction.ood_score,
+        novel=np.logical_not(prediction.seen[:, :2]).any(axis=1),
     )
     return score(
         comparison,

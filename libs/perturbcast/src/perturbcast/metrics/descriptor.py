@@ -40,7 +40,8 @@ class Metric:
         chance: the expected value of a prediction that knows nothing of the condition: a number, a rule
             ``(comparison, config) -> [condition]`` where it depends on the data, or None where a metric has
             none (the floors say it then).
-        needs: what of a comparison is read; ``train`` is the mean perturbed train profile.
+        needs: what of a comparison is read; ``train`` is the mean perturbed train profile, ``intervals`` whatever
+            the prediction says of its own error (intervals, variance, out-of-distribution score).
         undefined: what becomes of conditions without a defined value.
         undefined_when: when that happens, in words; part of the note beside the count.
         config: ``Config`` of a member of a family; None for the defaults.

@@ -37,6 +37,8 @@ def write(prediction: Prediction, path: Path) -> None:
         if levels
         else np.empty((0, *prediction.delta.shape)),
     }
+    if prediction.ood_score is not None:
+        arrays["ood_score"] = prediction.ood_score
     with replacing(path) as beside:
         np.savez_compressed(beside, **arrays)
 
@@ -64,6 +66,7 @@ def read(path: Path) -> Prediction:
                 seen=arrays["seen"],
                 notes=tuple(tuple(notes) for notes in record["notes"]),
                 model=record["model"],
+                ood_score=arrays.get("ood_score"),
             )
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(
