@@ -31,6 +31,7 @@ VERBS = {
     "train": "train",
     "predict": "predict",
     "evaluate": "evaluate",
+    "compare": "compare",
     "parity": "parity",
     "leaderboard": "leaderboard",
     "report": "report",

@@ -363,6 +363,8 @@ class Prediction:
         seen: [condition, 3] bool: perturbation, context, pair seen in training.
         notes: per condition, what a reader must know (a target not measured, a fallback used).
         model: fingerprint of the model that made it.
+        kind: its name in params.yaml; empty where it has none.
+        seed: of its training; None where it is not known.
         ood_score: [condition] float64, higher the farther a condition is from train (see
             ``calibration/out_of_distribution.py``); None where the model gives none.
     """
@@ -376,6 +378,8 @@ class Prediction:
     seen: np.ndarray
     notes: tuple[tuple[str, ...], ...]
     model: str
+    kind: str = ""
+    seed: int | None = None
     ood_score: np.ndarray | None = None
 
     def __post_init__(self) -> None:

@@ -48,6 +48,9 @@ class Metric:
         counts: rule ``(comparison, config) -> [condition]`` bool, where a reference prints a number although
             there is nothing to score: such values are listed as it prints them and left out of the mean.
         over: ``context`` where one value is computed over all conditions of a context and repeated for each.
+        discrimination: whether the metric asks that a condition be told apart from the others of its context, so
+            that who does not know it must score chance: ``exact`` where a constant prediction gets exactly chance on
+            average over a context, ``lifted`` where a rule of the reference's lifts constants above it.
     """
 
     id: str
@@ -61,6 +64,7 @@ class Metric:
     config: Any = None
     counts: Rule | None = None
     over: Literal["condition", "context"] = "condition"
+    discrimination: Literal["exact", "lifted"] | None = None
 
     def __post_init__(self) -> None:
         if not _ID.fullmatch(self.id):

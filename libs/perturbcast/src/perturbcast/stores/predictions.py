@@ -26,6 +26,8 @@ def write(prediction: Prediction, path: Path) -> None:
         "levels": levels,
         "notes": [list(notes) for notes in prediction.notes],
         "model": prediction.model,
+        "kind": prediction.kind,
+        "seed": prediction.seed,
     }
     arrays: dict[str, Any] = {
         "record": np.frombuffer(json.dumps(record).encode(), dtype=np.uint8),
@@ -66,6 +68,8 @@ def read(path: Path) -> Prediction:
                 seen=arrays["seen"],
                 notes=tuple(tuple(notes) for notes in record["notes"]),
                 model=record["model"],
+                kind=record.get("kind", ""),
+                seed=record.get("seed"),
                 ood_score=arrays.get("ood_score"),
             )
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:

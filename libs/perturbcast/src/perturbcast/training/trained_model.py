@@ -113,4 +113,6 @@ class TrainedModel:
             notes=response.notes,
             model=self.fingerprint,
             ood_score=self._support.distance(conditions, control=control),
+            kind=self.kind,
+            seed=self.seed,
         )
