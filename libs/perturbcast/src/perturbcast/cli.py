@@ -15,10 +15,18 @@ import typer
 import perturbcast
 from perturbcast.errors import UsageError
 
-# A stage is small and others run beside it: BLAS threads that wait for each other by spinning cost up to eight
-# times the whole stage on a shared 2-core machine. Set before numpy is imported; the environment decides otherwise.
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_variable, "1")
+# A stage is small and others run beside it: threads that wait for each other by spinning cost up to eight times the
+# whole stage on a shared 2-core machine. Set before numpy and numba are imported, which look only then; a library's
+# own variable, where the user set it, decides for that library.
+for _variable in (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMBA_NUM_THREADS",
+):
+    os.environ.setdefault(_variable, os.environ.get("PERTURBCAST_THREADS", "1"))
 
 VERBS = {
     "datasets": "datasets",
@@ -69,7 +77,11 @@ def _root(
         bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version and leave.")
     ] = False,
 ) -> None:
-    """Predict how cells respond to perturbations, and know how far to trust the answer."""
+    """Predict how cells respond to perturbations, and know how far to trust the answer.
+
+    PERTURBCAST_THREADS=N in the environment gives each process N threads for its arithmetic instead of 1; the
+    libraries' own variables (OMP_NUM_THREADS, NUMBA_NUM_THREADS, ...) decide where they are set.
+    """
 
 
 def main() -> None:

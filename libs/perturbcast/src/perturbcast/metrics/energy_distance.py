@@ -117,7 +117,9 @@ def energy_distance(a: np.ndarray, b: np.ndarray, *, within: float | None = None
         b: [cell, gene] float32.
         within: ``distance_sum(a, a)`` where it is known.
     """
-    both = (Counter(map(bytes, a)) & Counter(map(bytes, b))).total()
+    # equal cells have equal sums: most pairs of groups are told apart without a look at each gene
+    some = np.isin(a.sum(axis=1), b.sum(axis=1)).any()
+    both = (Counter(map(bytes, a)) & Counter(map(bytes, b))).total() if some else 0
     if both == len(a) == len(b):
         return 0.0
     n, m = len(a), len(b)
