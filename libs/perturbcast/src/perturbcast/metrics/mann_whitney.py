@@ -50,6 +50,13 @@ class DifferentialExpression:
         """[condition, gene] bool; compared in float32, as the reference keeps its tables."""
         return self.fdr.astype(np.float32) < np.float32(FDR)
 
+    @functools.cached_property
+    def largest_first(self) -> tuple[np.ndarray, ...]:
+        """Significant genes of each condition, largest |log2 fold change| first, in float32 as the reference does."""
+        size = -np.abs(self.log2_fold_change.astype(np.float32))
+        genes = [np.flatnonzero(found) for found in self.significant]
+        return tuple(part[np.argsort(size[row, part], kind="stable")] for row, part in enumerate(genes))
+
 
 def measured_expression(comparison: Comparison) -> DifferentialExpression:
     """Tests of the measured cells, once per truth."""

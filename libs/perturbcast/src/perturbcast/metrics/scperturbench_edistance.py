@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from perturbcast.metrics.comparison import Comparison
+from perturbcast.metrics.comparison import Comparison, drawn_genes
 from perturbcast.metrics.de_ranking import ALL, top_genes
 from perturbcast.metrics.descriptor import Metric
 from perturbcast.metrics.distances import distance_sum, group_sizes, pair_sums
@@ -56,7 +56,7 @@ def score(comparison: Comparison, config: Config) -> np.ndarray:
     for row in rows[~whole].tolist():
         centre = truth.control[row, genes[row]].astype(np.float32)
         a, b = (
-            side.draw(row, limit=config.max_cells, seed=config.seed)[:, genes[row]] - centre
+            drawn_genes(side, row, genes[row], limit=config.max_cells, seed=config.seed) - centre
             for side in (cells, predicted_cells)
         )
         within = truth.shared(("v-statistic", config, row), functools.partial(distance_sum, a, a))

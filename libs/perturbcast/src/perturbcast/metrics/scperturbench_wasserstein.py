@@ -18,7 +18,7 @@ import functools
 
 import numpy as np
 
-from perturbcast.metrics.comparison import Cells, Comparison
+from perturbcast.metrics.comparison import Cells, Comparison, drawn_genes
 from perturbcast.metrics.de_ranking import top_genes
 from perturbcast.metrics.descriptor import Metric
 
@@ -73,8 +73,7 @@ def _drawn(comparison: Comparison, row: int, config: Config) -> tuple[np.ndarray
 
 
 def _of_genes(cells: Cells, *, genes: np.ndarray, row: int, config: Config) -> np.ndarray:
-    drawn = cells.draw(row, limit=config.max_cells, seed=config.seed)
-    return drawn[:, genes].astype(np.float64)
+    return drawn_genes(cells, row, genes, limit=config.max_cells, seed=config.seed).astype(np.float64)
 
 
 def entropic_cost(a: np.ndarray, b: np.ndarray, config: Config) -> float:
