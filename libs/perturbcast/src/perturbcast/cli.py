@@ -5,6 +5,7 @@ Only the stage that is called is imported, so that a pipeline of many short step
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -91,7 +92,12 @@ def main() -> None:
     """
     called = [word for word in sys.argv[1:2] if word in VERBS]
     try:
-        build(called or list(VERBS))()
+        # what is imported stays: looking for garbage in it, again and again, takes a tenth of a short stage
+        gc.disable()
+        app = build(called or list(VERBS))
+        gc.freeze()
+        gc.enable()
+        app()
     except (ValueError, OSError) as error:
         if os.environ.get("PERTURBCAST_TRACEBACK"):
             raise

@@ -96,7 +96,7 @@ def read_cell_file(path: Path, *, perturbation_key: str, context_key: str | None
     labels["context"] = ALL if context_key is None else file.obs[context_key]
     if labels.isna().to_numpy().any():
         raise ValueError(f"Every cell has a perturbation and a context; {path} has cells without. Label or drop them.")
-    groups = labels.astype(str).reset_index(drop=True).groupby(["perturbation", "context"], observed=True).indices
+    groups: Any = labels.astype(str).reset_index(drop=True).groupby(["perturbation", "context"], observed=True).indices
     rows: dict[Condition, list[np.ndarray]] = {}
     spellings: dict[Condition, list[str]] = {}
     controls: dict[str, np.ndarray] = {}

@@ -181,8 +181,11 @@ def _sparse_within(group: sp.csr_matrix, centre: np.ndarray) -> float:
     return total
 
 
-def _plain(x: sp.csr_matrix) -> tuple[np.ndarray, ...]:
+def _plain(x: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Values, genes and starts of cells, in the one set of types that is compiled."""
     x = x if x.has_sorted_indices else x.sorted_indices()
-    index = (part.astype(np.int32, copy=False) for part in (x.indices, x.indptr))
-    return (x.data.astype(np.float32, copy=False), *index)
+    return x.data.astype(np.float32, copy=False), _index(x.indices), _index(x.indptr)
+
+
+def _index(positions: np.ndarray) -> np.ndarray:
+    return positions.astype(np.int32, copy=False)

@@ -74,7 +74,7 @@ def _of_whole_groups(comparison: Comparison, rows: np.ndarray, n: np.ndarray, m:
     )
     scores: np.ndarray = _v_statistic(across, within_a, within_b, n, m)
     for k in np.flatnonzero((n == m) & (np.abs(scores) <= ROUNDING * across / (n * m))):
-        if (cells.matrix(rows[k]) != predicted.matrix(rows[k])).nnz == 0:
+        if not (cells.matrix(rows[k]) - predicted.matrix(rows[k])).data.any():
             scores[k] = 0.0
     return scores
 
