@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 demo: .venv/.installed .venv-client/.installed ## the whole pipeline on real data, then an answer over gRPC
 	perturbcast demo --client-python .venv-client/bin/python
 
-test: .venv/.dev ## every test; real environments and real servers included
+test: .venv/.dev .venv/.browser ## every test; real environments, servers and a browser included
 	pytest --cov --cov-report=term
 
 lint: .venv/.dev ## format, lint, types, import contracts
@@ -41,6 +41,13 @@ constraints: .venv/.dev ## write the exact versions of this environment to const
 
 .venv/.dev: .venv/.installed pyproject.toml
 	.venv/bin/python -m pip install $(PIP_FLAGS) --group dev
+	touch $@
+
+# The browser of the report's test. Where it can not be installed that test is skipped and says so.
+.venv/.browser: | .venv/.installed
+	command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
+	{ test "$$(id -u)" = 0 && apt-get -qq update && apt-get -qq install --no-install-recommends chromium fonts-liberation >/dev/null; } || \
+	echo "no browser: Chromium is not installed and can not be installed here; the test that opens the report will be skipped"
 	touch $@
 
 .venv-client/.installed: constraints.txt libs/perturbcast-client/pyproject.toml

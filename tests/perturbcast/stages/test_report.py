@@ -192,3 +192,21 @@ def test_scores_of_other_folds_are_refused(folder, tmp_path):
 def test_a_leaderboard_is_needed(folder, tmp_path):
     with pytest.raises(UsageError, match=r"Run 'perturbcast leaderboard' first"):
         _report(folder, tmp_path, leaderboard=tmp_path / "nowhere.json")
+
+
+def test_a_browser_shows_the_tables_and_the_plots(folder, look_at):
+    seen = look_at(folder / "report/report.html")
+    assert (seen["requests"], seen["console"], seen["dead_links"]) == ([], [], [])
+    assert seen["overflow"] <= 0, "nothing is cut off at laptop width"
+    heads = [table["heads"] for table in seen["tables"]]
+    assert any("better than no change?" in table for table in heads), "the four answers come first"
+    assert all(min(table["box"]) > 0 and table["rows"] > 1 for table in seen["tables"])
+    rankings = [plot for plot in seen["plots"] if plot["label"].startswith("Models ranked")]
+    assert len(rankings) == 2, "one ranking per split"
+    for plot in seen["plots"]:
+        width, height = plot["box"]
+        assert width > 900, plot["label"]
+        assert 60 < height < 900, plot["label"]
+        assert plot["marks"] > 20, plot["label"]
+    for model in MODELS:
+        assert any(model in words for words in rankings[0]["words"])
