@@ -5,7 +5,7 @@ LIBS := -e libs/perturbcast-client -e libs/perturbcast -e services/prediction
 PATHS := libs services tests benchmarks
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: demo test lint bench protos constraints clean
+.PHONY: demo test lint bench protos schema constraints clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.installed .venv-client/.installed ## the whole pipeline on real data, then an answer over gRPC
@@ -28,6 +28,9 @@ protos: ## regenerate the committed wire code, with the generator that the clien
 	.venv-wire/bin/python -m pip install --quiet -U pip
 	.venv-wire/bin/python -m pip install --quiet --group libs/perturbcast-client/pyproject.toml:wire
 	.venv-wire/bin/python -m grpc_tools.protoc -I protos --python_out=libs/perturbcast-client/src --pyi_out=libs/perturbcast-client/src protos/perturbcast_client/wire/v1/prediction.proto
+
+schema: .venv/.installed ## write the published JSON schema of report.json from its model
+	python -c 'from perturbcast.evaluation import report_schema as r; from perturbcast.stores.atomic import write_bytes; write_bytes(r.SCHEMA_FILE, r.json_schema().encode())'
 
 constraints: .venv/.dev ## write the exact versions of this environment to constraints.txt
 	(echo '# The exact versions that CI, containers and the README install; make constraints writes this file anew.'; pip freeze --all --exclude-editable | grep -v ' @ \|^setuptools=\|^perturbcast') > .constraints.partial

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import html.parser
 import io
 import json
 import re
 
+import jsonschema
+import pandas as pd
 import pytest
 from rich.console import Console
 
@@ -14,6 +17,7 @@ from perturbcast import catalog, splits
 from perturbcast.errors import UsageError
 from perturbcast.evaluation import scorecard
 from perturbcast.evaluation.page import render
+from perturbcast.evaluation.report_schema import SCHEMA_FILE
 from perturbcast.stages import evaluate, leaderboard, report
 from perturbcast.stores import control_means, h5ad, predictions
 from perturbcast.training import fit
@@ -127,6 +131,39 @@ def test_scores_are_those_of_the_evaluations(folder, facts):
             assert split["models"][model] == stored
     scores = json.loads((folder / "report/scores.json").read_text())
     assert scores["unseen_context"]["control"][METRIC] == 0.0
+
+
+def test_the_report_has_the_published_shape(facts):
+    schema = json.loads(SCHEMA_FILE.read_text())
+    jsonschema.validate(facts, schema, cls=jsonschema.Draft202012Validator)
+    wrong = copy.deepcopy(facts)
+    del wrong["splits"]["unseen_context"]["leaks"][0]["passed"]
+    with pytest.raises(jsonschema.ValidationError, match="'passed' is a required property"):
+        jsonschema.validate(wrong, schema, cls=jsonschema.Draft202012Validator)
+
+
+def test_answers_and_checks_are_at_the_top(facts):
+    split = facts["splits"]["unseen_combination"]
+    assert split["champion"] == "additive"
+    assert split["answers"]["versus_control"]["verdict"] == "better", "effects add up, and that was learned"
+    assert split["answers"]["versus_train_mean"]["verdict"] == "unknown", "train_mean was not evaluated"
+    judged = {check["check"]: check["passed"] for check in split["leaks"]}
+    assert judged["No cell is in two parts of a fold"] is True
+    assert judged["Every test condition is new: combination"] is True
+    assert judged["The champion's intervals were fitted on those cells"] is None, "no models are at hand here"
+
+
+def test_tables_say_what_the_report_says(folder, facts):
+    tables = folder / "report/tables"
+    scores = pd.read_csv(tables / "scores.csv").set_index(["split", "model", "metric_id"])["value"]
+    for name, split in facts["splits"].items():
+        assert scores[name, "additive", METRIC] == split["models"]["additive"][METRIC]["value"]
+    worst = pd.read_csv(tables / "worst_conditions.csv")
+    rows = worst.loc[worst["split"] == "unseen_combination", "additive"].tolist()
+    assert rows == sorted(rows), "Pearson: the worst is the lowest"
+    text = (tables / "summary.tex").read_text()
+    assert "\\toprule" in text
+    assert "unseen\\_combination & additive &" in text
 
 
 def test_strata_are_reported_apart(facts):

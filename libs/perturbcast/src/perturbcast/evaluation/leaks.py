@@ -109,7 +109,8 @@ def _apart_from_calibration(folds: Sequence[Split]) -> dict[str, Any]:
     return _check(
         "Calibration cells are in no other part",
         shared == 0,
-        f"{_span([len(c) for c in cells])} cells of {_span(conditions)} conditions per fold; {shared} are elsewhere",
+        f"per fold {_span([len(c) for c in cells])} cells and {_span(conditions)} condition"
+        f"{'s' * (max(conditions) > 1)}; {shared} of the cells are elsewhere too",
     )
 
 

@@ -29,11 +29,11 @@ __all__ = [
 # in the order of the tables; the words are what a reader sees
 CEILINGS = {"split_half": "split half", "interpolated": "interpolated replicate", "resampled": "resampled replicate"}
 DEGENERATE = {
-    "constant": "one constant answer",
+    "constant": "the best constant answer",
     "control": "no change",
-    "shuffled_labels": "right answers, labels shuffled",
-    "means_without_spread": "exact means, no spread between cells",
-    "twisted_controls": "copied and twisted controls",
+    "shuffled_labels": "the truth, labels shuffled",
+    "means_without_spread": "exact means, no spread",
+    "twisted_controls": "★ with its controls twisted",
     "scaled_noise": "noise of the right size",
 }
 MOST_PRIMARY = 8
@@ -60,7 +60,7 @@ def ceiling(split: Mapping[str, Any], metric_id: str) -> float | None:
 
 
 def degenerate(split: Mapping[str, Any], metric_id: str) -> dict[str, float | None]:
-    """What predictions score that hold no knowledge, or the right knowledge in the wrong form."""
+    """What predictions score that know nothing, or that fool a weak metric; twisted controls: the champion's."""
     entry = _any_entry(split, metric_id) or {}
     return {name: entry.get("degenerate", {}).get(name) for name in DEGENERATE}
 
@@ -111,5 +111,7 @@ def _ranked(metric_id: str) -> bool:
 
 
 def _any_entry(split: Mapping[str, Any], metric_id: str) -> Mapping[str, Any] | None:
-    rows = [entries[metric_id] for entries in split["models"].values() if metric_id in entries]
+    """The champion's entry, or that of the first model with a value."""
+    models = sorted(split["models"], key=lambda model: model != split["champion"])
+    rows = [split["models"][model].get(metric_id, {"value": None}) for model in models]
     return next((row for row in rows if row["value"] is not None), None)
