@@ -19,6 +19,7 @@ from perturbcast.evaluation.report_schema import check
 from perturbcast.evaluation.scorecard import scorecard
 from perturbcast.evaluation.tables import scores_by_model, scores_table
 from perturbcast.schema import Split
+from perturbcast.stages import resources
 from perturbcast.stages.layout import ARTIFACTS, split_files
 from perturbcast.stores.atomic import write_bytes, write_json
 
@@ -39,7 +40,8 @@ def command(
     """Write the report: tables and plots with intervals, floors and ceilings, one self-contained HTML page.
 
     The champion of every split is the leaderboard's, chosen on validation; test scores choose nothing. report.json
-    has the shape of evaluation/schemas/report.schema.json; tables/ holds its tables as csv and LaTeX.
+    has the shape of evaluation/schemas/report.schema.json; tables/ holds its tables as csv and LaTeX,
+    and resources.csv what training and prediction took, where they ran on this machine.
 
         perturbcast report --evaluations artifacts/evaluations/test --out artifacts/report
     """
@@ -69,6 +71,9 @@ def command(
     write_bytes(out / "scores.csv", scores_table(found).to_csv(index=False, lineterminator="\n").encode())
     write_json(out / "report.json", report)
     write_bytes(out / "report.html", page.encode())
+    taken = resources.table((name, model) for name, models_of in found.items() for model in models_of)
+    if len(taken):
+        write_bytes(out / "resources.csv", taken.to_csv(index=False, lineterminator="\n").encode())
     Console().print(scorecard(report))
     typer.echo(f"report: {out / 'report.html'}")
 
