@@ -313,6 +313,10 @@ class Prediction:
         seen: [condition, 3] bool: perturbation, context, pair seen in training.
         notes: per condition, what a reader must know (a target not measured, a fallback used).
         model: fingerprint of the model that made it.
+        kind: its name in params.yaml; empty where it has none.
+        seed: of its training; None where it is not known.
+        ood_score: [condition] float64, higher the farther a condition is from train (see
+            ``calibration/out_of_distribution.py``); None where the model gives none.
     """
 
     conditions: tuple[Condition, ...]
@@ -324,6 +328,9 @@ class Prediction:
     seen: np.ndarray
     notes: tuple[tuple[str, ...], ...]
     model: str
+    kind: str = ""
+    seed: int | None = None
+    ood_score: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.conditions), len(self.genes))
@@ -341,6 +348,11 @@ class Prediction:
             raise ValueError(f"A variance is not negative; the smallest is {self.variance.min():g}.")
         if self.seen.shape != (shape[0], 3) or len(self.notes) != shape[0]:
             raise ValueError("'seen' is [condition, 3] and 'notes' has one entry per condition.")
+        if self.ood_score is not None and (self.ood_score.shape != shape[:1] or not np.isfinite(self.ood_score).all()):
+            raise ValueError(
+                f"An out-of-distribution score is one finite value per condition ({shape[0]}); it came as "
+                f"{self.ood_score.shape}. The control means of a condition were bad, or the model has a defect."
+            )
 
     @property
     def mean(self) -> np.ndarray:

@@ -96,6 +96,7 @@ METRICS = tuple(
         needs="means",
         undefined="excluded",
         undefined_when="the condition is alone in its context",
+        discrimination="lifted",
         config=Config(distance=distance),
     )
     for distance in DISTANCES

@@ -107,4 +107,6 @@ class TrainedModel:
             ).reshape(len(conditions), 3),
             notes=response.notes,
             model=self.fingerprint,
+            kind=self.kind,
+            seed=self.seed,
         )
