@@ -88,13 +88,14 @@ def _shares(axis: Axes, split: Mapping[str, Any], metric_id: str, *, place: int,
         marker = "<" if value < LOW else ">" if value > HIGH else "D" if oracle else "o"
         if champion:
             axis.barh(place, shown, height=0.3, color=CHAMPION, zorder=2)
-            side = "right" if shown < 0 else "left"
+            # left of the bar, unless there is no room beside the names
+            before = LOW <= value < 0
             axis.annotate(
                 f"{100 * value:.0f} %".replace("-", "−"),
-                (shown, place),
-                xytext=(-7 if shown < 0 else 7, 0),
+                (max(shown, 0.0) if value < LOW else shown, place),
+                xytext=(-7 if before else 7, 0),
                 textcoords="offset points",
-                ha=side,
+                ha="right" if before else "left",
                 va="center",
                 fontsize=8.5,
                 fontweight="bold",

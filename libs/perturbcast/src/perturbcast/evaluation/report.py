@@ -6,7 +6,6 @@ turned out best on test is said beside it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -99,7 +98,7 @@ def _split(
         )
     entries = {model: dict(stored.evaluation.metrics) for model, stored in models.items()}
     tables = {model: stored.evaluation.per_condition for model, stored in models.items()}
-    curves = {model: _curves(stored) for model, stored in models.items()}
+    curves = {model: stored.curves or {} for model, stored in models.items()}
     candidates = {model: entry for model, entry in entries.items() if model not in choice["oracles"]}
     record = models[champion].provenance
     split = {
@@ -145,7 +144,7 @@ def _split(
             model: {
                 "command": stored.provenance["command"],
                 "seed": stored.provenance["seed"],
-                "model_seed": stored.provenance.get("model_seed"),
+                "model_seed": stored.model_seed,
                 "panel": stored.provenance["panel"],
                 "bootstrap_resamples": stored.provenance["bootstrap_resamples"],
                 "versions": stored.provenance["versions"],
@@ -159,10 +158,3 @@ def _split(
     split["per_perturbation"] = means_by("perturbation", tables, split["primary"])
     split["leaks"] = leak_checks(folds, split=split, calibration=calibration)
     return split
-
-
-def _curves(stored: Stored) -> dict[str, Any]:
-    """What an evaluation says of its intervals, its risk and a few conditions; empty where it has none."""
-    path = stored.directory / "curves.json"
-    found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    return found

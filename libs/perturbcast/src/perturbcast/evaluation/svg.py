@@ -73,6 +73,10 @@ def to_svg(drawn: Figure, *, label: str) -> str:
         label: what it shows, for readers who do not see it.
     """
     text = io.StringIO()
+    layout = drawn.get_layout_engine()
+    if layout is not None:
+        layout.execute(drawn)
+        drawn.set_layout_engine("none")  # else it is drawn once more, only to be laid out
     drawn.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     svg = text.getvalue()
     svg = _GEOMETRY.sub(lambda attribute: _COORDINATE.sub(_rounded, attribute[0]), svg[svg.index("<svg") :])

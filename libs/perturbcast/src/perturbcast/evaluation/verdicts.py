@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from perturbcast.evaluation.bootstrap import mean_interval
-from perturbcast.evaluation.scoring import FLOORS
+from perturbcast.evaluation.bounds import FLOORS
 from perturbcast.metrics import metric as descriptor
 
 __all__ = ["answers"]
