@@ -171,7 +171,7 @@ def _written(value: float, *, digits: int, decimals: int) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.0f} %".replace("-", "−")
+    return "–" if value is None else f"{100 * value:.0f}\u00a0%".replace("-", "−")
 
 
 def _interval(bounds: Sequence[float | None]) -> str:
