@@ -13,7 +13,14 @@ import numpy as np
 import pytest
 
 from perturbcast import catalog
-from perturbcast.evaluation import evaluate_prediction, mean_interval, summarise
+from perturbcast.evaluation import (
+    evaluate_prediction,
+    evaluate_predictions,
+    mean_interval,
+    summarise,
+    train_profile,
+)
+from perturbcast.evaluation.held_out import interpolation_weight
 from perturbcast.simulation import ScreenConfig, simulate
 from perturbcast.splits import make
 from perturbcast.stores import control_means
@@ -85,6 +92,19 @@ def _losses(model, rule, seed, mixed_up, changes):
     return {name: (_loss(entry), entry) for name, entry in entries.items() if entry["value"] is not None}
 
 
+@functools.cache
+def _bounded(model, rule, seed, changes):
+    """The entries of metrics.json over the test conditions of all folds, ceilings and degenerate rows among them."""
+    data, scored = _simulate(seed, changes), []
+    for fold, prediction in zip(_folds(rule, seed, changes), _predictions(model, rule, seed, changes), strict=True):
+        profile = train_profile(data, cells=fold.parts["train"], conditions=fold.conditions["train"])
+        validation = {"cells": fold.parts["validation"], "conditions": fold.conditions["validation"]}
+        weight = interpolation_weight(data, **validation, train_mean=profile, seed=seed)
+        given = {"cells": fold.parts["test"], "train_mean": profile, "weight": weight, "seed": seed}
+        scored.append(evaluate_predictions(data, {model: prediction}, **given)[model].scored)
+    return summarise(scored).metrics
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Screens:
     """Twenty screens under one rule; losses are metric values turned so that smaller is better."""
@@ -99,6 +119,10 @@ class Screens:
     def entries(self, model, seed):
         """Metric id -> (loss, entry of metrics.json) of one screen."""
         return _losses(model, self.rule, seed, False, self.changes)
+
+    def bounded(self, model, seed):
+        """Metric id -> entry of metrics.json with ceilings and degenerate rows, of one screen."""
+        return _bounded(model, self.rule, seed, self.changes)
 
     def losses(self, model, metric, *, mixed_up=False):
         """Loss [seed], the mean over test conditions of each screen."""

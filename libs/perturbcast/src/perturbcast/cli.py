@@ -30,6 +30,7 @@ VERBS = {
     "train": "train",
     "predict": "predict",
     "evaluate": "evaluate",
+    "compare": "compare",
     "parity": "parity",
     "leaderboard": "leaderboard",
     "report": "report",

@@ -84,7 +84,7 @@ def degenerate_of(measured: Measured, *, seed: int) -> tuple[dict[str, Compariso
         return Comparison(
             truth=truth,
             predicted=mean,
-            cells=MovedCells(controls=measured.controls, delta=delta, smallest=measured.smallest),
+            cells=MovedCells(controls=measured.stand_ins, delta=delta, smallest=measured.smallest),
         )
 
     sizes = [len(rows) for rows in cells.rows]

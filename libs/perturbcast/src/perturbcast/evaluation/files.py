@@ -146,8 +146,10 @@ def read_pair(
         truth=comparison.truth,
         cells=cells,
         controls=controls,
+        stand_ins=controls,
         smallest=min(0.0, float(measured.x.data.min(initial=0.0))),
         relative=False,
+        max_controls=measured.x.shape[0],
     )
     labels = tuple((condition.context, measured.spelling[condition]) for condition in conditions)
     return Pair(comparison=comparison, measured=beside, labels=labels)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from perturbcast.evaluation.ceilings import best_weight
-from perturbcast.evaluation.cells import MeasuredCells, MovedCells
+from perturbcast.evaluation.cells import MeasuredCells, MovedCells, drawn
 from perturbcast.evaluation.degenerate import check_untwisted
 from perturbcast.evaluation.references import bounds_of
 from perturbcast.evaluation.replicates import Measured, halves
@@ -29,6 +29,12 @@ __all__ = [
     "measure",
     "train_profile",
 ]
+
+
+# Bounds of the work of metrics of cells, so that a screen with many controls costs no more than its conditions. Means
+# and their errors use every cell.
+MAX_CONTROLS = 2000  # control cells of a context, as in scPerturBench
+MAX_MOVED = 200  # control cells that stand in for a predicted condition, as many as our E-distance looks at
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,7 +74,8 @@ def measure(
 ) -> Measured:
     """The truth of held-out conditions, which every model of a pass shares.
 
-    The truth of a condition is its mean over ``cells`` minus its matched measured controls.
+    The truth of a condition is its mean over ``cells`` minus its matched measured controls. Metrics of cells look at
+    no more than ``MAX_CONTROLS`` control cells of a context, and at ``MAX_MOVED`` moved ones as a prediction's.
 
     Args:
         data: measured cells.
@@ -87,7 +94,11 @@ def measure(
     pools = {
         name: order[(is_control & (context == name))[order]] for name in {condition.context for condition in conditions}
     }
-    controls = MeasuredCells(x=data.x, rows=[pools[c.context] for c in conditions], keys=keys)
+    every = [pools[condition.context] for condition in conditions]
+    bounded = {name: drawn(name, pool, limit=MAX_CONTROLS, seed=0) for name, pool in pools.items()}
+    tested = MeasuredCells(x=data.x, rows=[bounded[condition.context] for condition in conditions], keys=keys)
+    moved = [drawn(key, pool, limit=MAX_MOVED, seed=0) for key, pool in zip(keys, every, strict=True)]
+    stand_ins = MeasuredCells(x=data.x, rows=moved, keys=keys)
     own = MeasuredCells(x=data.x, rows=_rows(data, cells=cells, conditions=conditions), keys=keys)
     truth = Truth(
         conditions=tuple(conditions),
@@ -96,11 +107,19 @@ def measure(
         control=measured.control,
         error=measured.error,
         cells=own,
-        control_cells=controls,
+        control_cells=tested,
         train_mean=train_mean,
     )
     smallest = min(0.0, float(data.x.data.min(initial=0.0)))
-    return Measured(truth=truth, cells=own, controls=controls, smallest=smallest, relative=True)
+    return Measured(
+        truth=truth,
+        cells=own,
+        controls=MeasuredCells(x=data.x, rows=every, keys=keys),
+        stand_ins=stand_ins,
+        smallest=smallest,
+        relative=True,
+        max_controls=MAX_CONTROLS,
+    )
 
 
 def compared(measured: Measured, prediction: Prediction) -> Comparison:
@@ -134,7 +153,7 @@ def compared(measured: Measured, prediction: Prediction) -> Comparison:
         truth=truth,
         predicted=truth.control + delta,
         half_widths={level: half[rows] for level, half in prediction.intervals.items()},
-        cells=MovedCells(controls=measured.controls, delta=delta, smallest=measured.smallest),
+        cells=MovedCells(controls=measured.stand_ins, delta=delta, smallest=measured.smallest),
         variance=prediction.variance[rows],
         ood_score=None if prediction.ood_score is None else prediction.ood_score[rows],
         novel=np.logical_not(prediction.seen[rows, :2]).any(axis=1),

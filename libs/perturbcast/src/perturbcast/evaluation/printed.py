@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from rich import box
 from rich.table import Table
@@ -11,15 +12,15 @@ from perturbcast.evaluation.bounds import FLOORS
 from perturbcast.evaluation.summary import Evaluation
 from perturbcast.metrics import metric as descriptor
 
-__all__ = ["interval_text", "number_text", "scores_summary"]
+__all__ = ["best_ceiling", "interval_text", "number_text", "scores_summary"]
 
-FEW = 12  # metrics; more of several models would scroll away: then those of our own panel are shown
+FEW = 12  # metrics of several models: more would scroll away
 
 
 def scores_summary(evaluations: Mapping[str, Evaluation], *, title: str = "") -> Table:
-    """A table, printed with ``rich.console.Console().print``.
+    """A table, printed with ``rich.console.Console().print``; it fits into 80 columns.
 
-    Of a panel with many metrics only the first ones of the reports are shown; all are in metrics.json.
+    Of several models only the first metrics of a panel are shown; all are in metrics.json.
 
     Args:
         evaluations: model -> evaluation of the same panel.
@@ -28,31 +29,43 @@ def scores_summary(evaluations: Mapping[str, Evaluation], *, title: str = "") ->
     listed = list(next(iter(evaluations.values())).metrics)
     shown = listed[: FEW if len(evaluations) > 1 else None]
     table = Table(
-        title=title or None, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+        title=title or None,
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
     )
-    table.add_column("metric", no_wrap=True)
-    if len(evaluations) > 1:
-        table.add_column("model", no_wrap=True)
-    for column in ("value [95 %]", *FLOORS, "chance", "ceiling", "share", "n"):
+    table.add_column("metric, model", no_wrap=True)
+    for column in ("value [95 %]", "control", "mean", "chance", "ceiling", "share"):
         table.add_column(column, justify="right", no_wrap=True)
     for metric_id in shown:
-        for place, (model, evaluation) in enumerate(evaluations.items()):
+        table.add_row(f"[bold]{metric_id}[/bold]")
+        for model, evaluation in evaluations.items():
             row = evaluation.metrics[metric_id]
-            names = [metric_id if place == 0 else ""] + ([model] if len(evaluations) > 1 else [])
-            ceilings = [value for value in row["ceiling"].values() if value is not None]
-            best = min(ceilings, key=descriptor(metric_id).loss, default=None) if ceilings else None
             table.add_row(
-                *names,
+                f" {model}",
                 f"{number_text(row['value'])} {interval_text(row['interval'])}".strip(),
                 *(number_text(row["floor"][name]) for name in FLOORS),
                 number_text(row["chance"]),
-                number_text(best),
+                number_text(best_ceiling(metric_id, row)),
                 number_text(row["share_of_range"], digits=2),
-                str(row["n"]),
             )
-    if len(shown) < len(listed):
-        table.caption = f"{len(shown)} of {len(listed)} metrics; all of them are in metrics.json"
+    said = ["control and mean: floors; share: 0 at the best of floors and chance, 1 at the best ceiling"]
+    said += (
+        [f"{len(shown)} of {len(listed)} metrics; all of them are in metrics.json"] if len(shown) < len(listed) else []
+    )
+    table.caption = "\n".join(said)
     return table
+
+
+def best_ceiling(metric_id: str, row: Mapping[str, Any]) -> float | None:
+    """The best of a metric's ceilings; None where there is none, or no one optimum to be close to."""
+    known = [value for value in row["ceiling"].values() if value is not None]
+    metric = descriptor(metric_id)
+    if not known or (metric.direction == "target" and callable(metric.optimum)):
+        return None
+    return min(known, key=metric.loss)
 
 
 def number_text(value: float | None, *, digits: int = 3) -> str:

@@ -28,7 +28,7 @@ def floors_of(measured: Measured) -> dict[str, Comparison]:
     truth = measured.truth
 
     def constant(mean: np.ndarray, stored: np.ndarray | None) -> Comparison:
-        moved = MovedCells(controls=measured.controls, delta=mean - truth.control, smallest=measured.smallest)
+        moved = MovedCells(controls=measured.stand_ins, delta=mean - truth.control, smallest=measured.smallest)
         return Comparison(truth=truth, predicted=mean, cells=moved, stored_predicted=stored)
 
     floors = {"control": constant(truth.control, truth.stored_control)}

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from perturbcast.evaluation.cells import MeasuredCells
+from perturbcast.evaluation.cells import MeasuredCells, drawn
 from perturbcast.metrics import Truth
 from perturbcast.stores.pseudobulk import mean_and_variance
 
@@ -29,17 +29,22 @@ class Measured:
     Attributes:
         truth: the measured conditions.
         cells: measured perturbed cells of each condition.
-        controls: measured control cells of each condition; conditions of one context share one group.
+        controls: the control cells of each condition that its mean is made of; conditions of one context share one
+            group. ``truth.control_cells`` may hold fewer.
+        stand_ins: the control cells that a prediction without cells of its own is moved from, per condition.
         smallest: what no expression value goes below.
         relative: predictions are deltas on top of the measured controls (those of a split), so that sampling error
             of the controls is in every prediction; else they are means of their own (those of files).
+        max_controls: control cells of a context that metrics of cells look at, at most.
     """
 
     truth: Truth
     cells: MeasuredCells
     controls: MeasuredCells
+    stand_ins: MeasuredCells
     smallest: float
     relative: bool
+    max_controls: int
 
     @functools.cached_property
     def variance(self) -> np.ndarray:
@@ -111,23 +116,22 @@ def replicate(measured: Measured, *, seed: int) -> Truth:
     """The truth of cells and controls that are drawn from the measured ones with replacement, as many of each."""
     source, controls, truth = measured.cells, measured.controls, measured.truth
     rows = [_again(group, key, seed=seed) for key, group in zip(source.keys, source.rows, strict=True)]
-    drawn: dict[int, np.ndarray] = {}
+    drawn_again: dict[int, np.ndarray] = {}
     moved: dict[int, np.ndarray] = {}
     for condition, group in zip(truth.conditions, controls.rows, strict=True):
-        if id(group) not in drawn:
-            drawn[id(group)] = _again(group, f"controls of {condition.context}", seed=seed)
-            again, once = (mean_and_variance(controls.x[cells])[0] for cells in (drawn[id(group)], group))
-            moved[id(group)] = again - once
+        if id(group) not in moved:
+            again = _again(group, f"controls of {condition.context}", seed=seed)
+            moved[id(group)] = mean_and_variance(controls.x[again])[0] - mean_and_variance(controls.x[group])[0]
+            drawn_again[id(group)] = drawn(condition.context, again, limit=measured.max_controls, seed=seed)
     means, variances = _moments(source, rows)
+    control_cells = [drawn_again[id(group)] for group in controls.rows]
     return dataclasses.replace(
         truth,
         mean=means,
         control=truth.control + np.stack([moved[id(group)] for group in controls.rows]),
         error=variances / measured.sizes + measured.control_error,
         cells=MeasuredCells(x=source.x, rows=rows, keys=source.keys),
-        control_cells=MeasuredCells(
-            x=controls.x, rows=[drawn[id(group)] for group in controls.rows], keys=controls.keys
-        ),
+        control_cells=MeasuredCells(x=controls.x, rows=control_cells, keys=controls.keys),
         stored_mean=None,
         stored_control=None,
         _shared={},

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from perturbcast.calibration import Calibration
+from perturbcast.calibration import Calibration, out_of_distribution_score
 from perturbcast.errors import UnanswerableError
 from perturbcast.models import ResponseModel
 from perturbcast.schema import CONTROL, Condition, Prediction
@@ -101,7 +101,7 @@ class TrainedModel:
             delta=response.delta,
             variance=response.variance,
             control=control,
-            intervals=self.calibration.half_widths(response.variance),
+            intervals=self.calibration.half_widths(response.variance, control=control),
             seen=np.array(
                 [[c.perturbation in perturbations, c.context in contexts, c in pairs] for c in conditions], dtype=bool
             ).reshape(len(conditions), 3),
@@ -109,4 +109,10 @@ class TrainedModel:
             model=self.fingerprint,
             kind=self.kind,
             seed=self.seed,
+            ood_score=out_of_distribution_score(
+                conditions,
+                control=control,
+                train_conditions=self.train_conditions,
+                train_control=self.control_means,
+            ),
         )
