@@ -19,12 +19,14 @@ def tables(report: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
     """Name of a file without its suffix -> table; a column without a number is empty.
 
     ``summary``: one row per split. ``scores``: one row per split, model and metric, with everything beside it.
-    ``contexts``, ``perturbations``: means by label. ``worst_conditions``. ``leaks``. ``folds``.
+    ``paired``: every model beside each floor. ``contexts``, ``perturbations``: means by label. ``worst_conditions``.
+    ``leaks``. ``folds``.
     """
     splits = report["splits"]
     return {
         "summary": pd.DataFrame([_summary(name, split, report["metric"]) for name, split in splits.items()]),
         "scores": pd.DataFrame([row for name, split in splits.items() for row in _scores(name, split)]),
+        "paired": pd.DataFrame([row for name, split in splits.items() for row in _paired(name, split)]),
         "contexts": _by_label(splits, "per_context", "context"),
         "perturbations": _by_label(splits, "per_perturbation", "perturbation"),
         "worst_conditions": pd.DataFrame(
@@ -83,7 +85,7 @@ def _summary(name: str, split: Mapping[str, Any], metric_id: str) -> dict[str, A
         f"{key}_{part}": answer[part]
         for key, answer in split["answers"].items()
         if key.startswith("versus_")
-        for part in ("verdict", "difference", "wins", "n")
+        for part in ("verdict", "difference", "p_adjusted", "wins", "n")
     }
     leaks = [check["passed"] for check in split["leaks"]]
     return {
@@ -103,6 +105,17 @@ def _scores(name: str, split: Mapping[str, Any]) -> list[dict[str, Any]]:
         {"split": name, "model": model, **_row(split, model, metric_id)}
         for model in split["models"]
         for metric_id in split["metrics"]
+    ]
+
+
+def _paired(name: str, split: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"split": name, "metric_id": found["metric_id"], "baseline": floor, "model": model, "n": found["n"]}
+        | {"difference": row["difference"], "low": row["difference_interval"][0], "high": row["difference_interval"][1]}
+        | {key: row[key] for key in ("p_value", "p_adjusted", "verdict")}
+        for floor, found in split["paired"].items()
+        for model, row in found["models"].items()
+        if model != floor
     ]
 
 

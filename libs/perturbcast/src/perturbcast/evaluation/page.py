@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,15 +46,15 @@ def render(report: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "interval": _interval, "percent": _percent}
+    environment.filters |= {"number": _number, "interval": _interval, "percent": _percent, "probability": _probability}
     environment.globals |= {
         "AIMS": AIMS,
         "CEILINGS": CEILINGS,
         "DEGENERATE": DEGENERATE,
         "VERDICTS": VERDICTS,
-        "gain": _gain,
     }
     metric = descriptor(report["metric"])
+    environment.globals["gain"] = functools.partial(_gain, higher=metric.direction == "higher")
     splits = report["splits"]
     shared = {name: split for name, split in splits.items() if _has_share(split, metric.id)}
     return environment.get_template("report.html.jinja").render(
@@ -146,12 +147,16 @@ def _notes(models: Mapping[str, Any], ids: Sequence[str]) -> list[str]:
     return lines
 
 
-def _gain(answer: Mapping[str, Any]) -> tuple[float | None, list[float | None]]:
-    """The paired difference turned so that more is better, with its interval."""
-    low, high = answer["interval"]
-    difference = answer["difference"]
-    interval: list[float | None] = [None, None] if low is None or high is None else [0.0 - high, 0.0 - low]
-    return (None if difference is None else 0.0 - difference, interval)
+def _gain(
+    difference: float | None, interval: Sequence[float | None], *, higher: bool
+) -> tuple[float | None, list[float | None]]:
+    """A difference to a floor turned so that more is better, with its interval."""
+    low, high = interval
+    if difference is None:
+        return None, [None, None]
+    if higher or low is None or high is None:
+        return (difference if higher else 0.0 - difference), [low, high]
+    return 0.0 - difference, [0.0 - high, 0.0 - low]
 
 
 def _number(value: float | None) -> str:
@@ -179,3 +184,7 @@ def _interval(bounds: Sequence[float | None]) -> str:
     if low is None or high is None:
         return ""
     return " to ".join(_written(bound, digits=2, decimals=2 if abs(bound) >= 1 else 3) for bound in (low, high))
+
+
+def _probability(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2g}" if value >= 0.001 else "< 0.001"

@@ -14,7 +14,7 @@ from perturbcast.evaluation.breakdowns import means_by, strata, worst_conditions
 from perturbcast.evaluation.directory import Stored
 from perturbcast.evaluation.leaks import leak_checks
 from perturbcast.evaluation.limits import best_models, floors, primary
-from perturbcast.evaluation.verdicts import answers
+from perturbcast.evaluation.verdicts import answers, paired
 from perturbcast.metrics import panel
 from perturbcast.schema import Split, canonical_hash
 
@@ -55,6 +55,8 @@ def gather(
         "metric": board["metric"],
         "rule": board["rule"],
         "direction": board["direction"],
+        "overall_rule": board.get("overall_rule"),
+        "overall": board.get("overall", []),
         "splits": {
             name: _split(
                 name,
@@ -100,7 +102,9 @@ def _split(
     tables = {model: stored.evaluation.per_condition for model, stored in models.items()}
     curves = {model: stored.curves or {} for model, stored in models.items()}
     candidates = {model: entry for model, entry in entries.items() if model not in choice["oracles"]}
+    beside = {model: stored for model, stored in models.items() if model in candidates}
     record = models[champion].provenance
+    compared = paired(beside, metric_id=metric_id, seed=record["seed"])
     split = {
         "dataset": {
             key: record[key]
@@ -131,9 +135,8 @@ def _split(
         "models": entries,
         "per_context": means_by("context", tables),
         "strata": strata(tables, record["strata"], seed=record["seed"]),
-        "answers": answers(
-            tables, champion=champion, entry=entries[champion][metric_id], metric_id=metric_id, seed=record["seed"]
-        ),
+        "answers": answers(beside, compared, champion=champion, metric_id=metric_id),
+        "paired": compared,
         "worst_conditions": worst_conditions(tables, champion=champion, metric_id=metric_id),
         "curves": {
             model: {"intervals": found.get("intervals", {}), "risk_coverage": found.get("risk_coverage")}

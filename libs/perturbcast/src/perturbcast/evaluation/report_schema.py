@@ -70,11 +70,12 @@ class Fold(_Part):
 
 
 class Versus(_Part):
-    """A paired comparison; ``difference`` is of losses, so that below 0 the champion is better."""
+    """The champion beside a floor; ``difference`` is champion minus floor, in the units of the metric."""
 
     verdict: Literal["better", "worse", "no clear difference", "same", "itself", "unknown"]
     difference: Number
     interval: Bounds
+    p_adjusted: Number
     n: int
     wins: int
     said: str
@@ -86,6 +87,45 @@ class Answers(_Part):
     versus_control: Versus
     versus_train_mean: Versus
     share_of_range: Number
+
+
+class PairedModel(_Part):
+    """One model of a paired comparison; the baseline has no difference."""
+
+    value: float
+    interval: Bounds
+    seeds: list[int | None]
+    difference: Number = None
+    difference_interval: Bounds = (None, None)
+    p_value: Number = None
+    p_adjusted: Number = None
+    verdict: Literal["better", "worse", "undecided"] | None = None
+
+
+class Paired(_Part):
+    """All candidates beside a floor, on the conditions that all of them have a value for."""
+
+    format: Literal["perturbcast.comparison/1"]
+    metric_id: str
+    direction: Direction
+    baseline: str
+    part: str
+    n: int
+    n_excluded: int
+    interval_level: float
+    adjustment: str
+    seed: int
+    models: dict[str, PairedModel]
+
+
+class Overall(_Part):
+    """A model over all splits, by validation."""
+
+    model: str
+    mean_rank: float
+    share_of_range: Number
+    n_splits: int
+    n_shares: int
 
 
 class Check(_Part):
@@ -182,6 +222,7 @@ class SplitReport(_Part):
     primary: list[str]
     models: dict[str, dict[str, Entry]]
     answers: Answers
+    paired: dict[str, Paired]
     leaks: list[Check]
     per_context: Nested
     per_perturbation: Nested
@@ -199,6 +240,8 @@ class Report(_Part):
     metric: str
     rule: str
     direction: Direction
+    overall_rule: str | None = None
+    overall: list[Overall] = []
     splits: dict[str, SplitReport]
 
 

@@ -57,7 +57,7 @@ def scorecard(report: Mapping[str, Any]) -> Table:
     said = [
         "The champion was chosen on validation conditions. Floors: control predicts no change, mean the",
         "mean perturbed train profile. Ceiling: a replicate of the measured cells; share: how far from the",
-        "best trivial answer to it. Beats: floors it is better than, by a paired interval over conditions.",
+        "best trivial answer to it. Beats: floors it is better than, by a paired test over conditions.",
     ]
     said += [f"* best on test, which took no part in the choice: {'; '.join(better_on_test)}"] if better_on_test else []
     table.caption = "\n".join(said)
