@@ -10,11 +10,13 @@ import typer
 from perturbcast.stages.layout import load_fold, open_data, split_files
 from perturbcast.stages.params import model_plugin, options
 from perturbcast.stages.progress import track
+from perturbcast.stages.resources import recorded
 from perturbcast.training import fit, save_model
 
 CONTEXT_SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
+@recorded("train")
 def command(
     context: typer.Context,
     split: Annotated[Path, typer.Option(help="Split folder (all folds) or one fold_K.json.")],
