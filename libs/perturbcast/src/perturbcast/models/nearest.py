@@ -64,7 +64,7 @@ class Model:
         named: N targets with features.
         features: [N, f] of length 1.
         mean: [gene] mean single effect.
-        mean_variance: [gene] of singles around it.
+        mean_variance: [gene] of singles around it; a target of which nothing is known has the larger of the two.
         borrowed_variance: [gene] of singles around what would be borrowed for them.
         sampling: [gene] typical sampling variance.
     """
@@ -137,7 +137,7 @@ class Model:
                 similar = same if len(same) else self._similar(target, condition.context)
                 if len(similar) == 0:
                     delta[i] += self.mean
-                    variance[i] += self.mean_variance
+                    variance[i] += np.maximum(self.mean_variance, self.borrowed_variance)
                     said.append(f"no feature found for {target}, or none like it: the mean single effect stands in")
                     continue
                 delta[i] += self.delta[similar].mean(axis=0)
