@@ -105,7 +105,7 @@ def test_ridge_by_hand_with_one_hot_inputs_alone(make_train):
     """Two perturbations, three conditions, no features: X'X + aI is 2 x 2."""
     deltas = {("A", "a"): [1.0, 0.0], ("A", "b"): [3.0, 0.0], ("B", "a"): [0.0, 4.0]}
     train = make_train(deltas)
-    model = fitted(ridge, train, ridge=0.5, expression=False)
+    model = fitted(ridge, train, ridge=0.5, interaction=0.0, expression=False)
     hot = np.array([[1, 0], [1, 0], [0, 1.0]])
     x = hot - hot.mean(axis=0)
     size = np.sqrt((x**2).sum(axis=1).mean())
@@ -119,7 +119,7 @@ def test_ridge_reads_the_control_profile(make_train):
     """The effect grows with the baseline of gene 0; a new context with a baseline between gets one between."""
     baseline = {"a": [0.0, 1, 1], "b": [2.0, 1, 1], "c": [4.0, 1, 1]}
     train = make_train({("A", c): [-0.5 * v[0], 0, 0] for c, v in baseline.items()}, baseline=baseline)
-    model = fitted(ridge, train, ridge=1e-3)
+    model = fitted(ridge, train, ridge=1e-3, interaction=0.1)
     answer = model.predict([Condition("A", "new")], control=np.array([[3.0, 1, 1]]))
     np.testing.assert_allclose(answer.delta[0], [-1.5, 0, 0], atol=0.02)
 
@@ -208,7 +208,7 @@ def test_latent_shift_adds_targets_and_says_which_shift_it_used(make_train):
 @pytest.mark.parametrize(
     ("module", "values", "message"),
     [
-        (ridge, {"ridge": 0.0}, "ridge > 0; got 10 and 0.0"),
+        (ridge, {"ridge": 0.0}, "got 10, 0.0 and 0.3"),
         (nearest, {"k": 0}, "k >= 1"),
         (latent_shift, {"components": 0}, "at least one dimension"),
     ],

@@ -3,7 +3,8 @@
 For each target of a condition, its own measured delta where train holds the single (same context if measured there,
 else the mean over contexts); otherwise the mean delta of the k train singles whose features have the largest positive
 cosine with its own, measured in the same context where at least k are. A combination is the sum over its targets. A
-target without features, or without a similar one, counts as the mean single effect, and the prediction says so.
+target without features, or without a similar one, counts as the mean single effect (of its context, where at least k
+singles are measured there), and the prediction says so.
 
 Variance: the spread of train singles around what is borrowed for each when its own perturbation is left out; of a
 measured single its sampling error; summed over targets.
@@ -125,6 +126,7 @@ class Model:
     def predict(self, conditions: Sequence[Condition], *, control: np.ndarray) -> Response:
         """Sum over the targets of each condition."""
         names = np.array([pair[0] for pair in self.pairs], dtype=object)
+        contexts = np.array([pair[1] for pair in self.pairs], dtype=object)
         place = {tuple(pair): i for i, pair in enumerate(self.pairs)}
         delta = np.zeros_like(control, dtype=np.float64)
         variance = np.tile(self.sampling, (len(conditions), 1))
@@ -136,7 +138,8 @@ class Model:
                 same = np.array([own]) if own is not None else np.flatnonzero(names == target)
                 similar = same if len(same) else self._similar(target, condition.context)
                 if len(similar) == 0:
-                    delta[i] += self.mean
+                    here = np.flatnonzero(contexts == condition.context)
+                    delta[i] += self.delta[here].mean(axis=0) if len(here) >= self.k else self.mean
                     variance[i] += np.maximum(self.mean_variance, self.borrowed_variance)
                     said.append(f"no feature found for {target}, or none like it: the mean single effect stands in")
                     continue
