@@ -8,7 +8,6 @@ the answer says so; there is no row that was never fitted.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from perturbcast.features.target_features import TargetFeatures
 from perturbcast.graphs import GeneGraph
 from perturbcast.schema import Condition, PerturbationData
 from perturbcast.stores import Effects
+from perturbcast.stores.data_folders import located
 
 __all__ = ["encode", "gather", "kind_signs"]
 
@@ -45,7 +45,7 @@ def gather(
         graphs: graphs by name.
         components: features of each computed source, count.
         expression: whether measured genes have features from expression.
-        gene_sets: a ``.gmt`` file.
+        gene_sets: a ``.gmt`` file, by path or by its name in the folder ``priors`` of a data folder.
         embedding: a file of embeddings by target name.
         graph: name of one of ``graphs``.
 
@@ -58,7 +58,7 @@ def gather(
     elif expression:
         made = made.beside(of_profiles(effects, components=components))
     if gene_sets:
-        made = made.beside(of_gene_sets(Path(gene_sets), components=components))
+        made = made.beside(of_gene_sets(located(gene_sets), components=components))
     if graph:
         if graph not in graphs:
             raise ValueError(
@@ -66,7 +66,7 @@ def gather(
                 "Build it with 'perturbcast graph build' and name its folder with --graph."
             )
         made = made.beside(of_graph(graphs[graph], components=components))
-    return made.beside(of_file(Path(embedding))) if embedding else made
+    return made.beside(of_file(located(embedding))) if embedding else made
 
 
 def kind_signs(cells: PerturbationData | None) -> dict[str, float]:

@@ -7,6 +7,7 @@ id or symbol.
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,11 @@ def of_gene_sets(file: Path, *, components: int) -> TargetFeatures:
         UsageError: there is no such file.
         ValueError: it is no ``.gmt`` file.
     """
-    sets = list(read_gmt(file).values())
+    return _axes(tuple(read_gmt(file).values()), components=components)
+
+
+@functools.lru_cache(maxsize=2)  # every fold of a split asks for the same sets
+def _axes(sets: tuple[tuple[str, ...], ...], *, components: int) -> TargetFeatures:
     genes = tuple(dict.fromkeys(gene for members in sets for gene in members))
     place = {gene: i for i, gene in enumerate(genes)}
     weight = [np.log(len(genes) / len(members)) + 1e-3 for members in sets]
