@@ -208,7 +208,7 @@ def test_latent_shift_adds_targets_and_says_which_shift_it_used(make_train):
 @pytest.mark.parametrize(
     ("module", "values", "message"),
     [
-        (ridge, {"ridge": 0.0}, "got 10, 0.0 and 0.3"),
+        (ridge, {"ridge": 0.0}, "got 10, 0.0 and 1.0"),
         (nearest, {"k": 0}, "k >= 1"),
         (latent_shift, {"components": 0}, "at least one dimension"),
     ],

@@ -36,7 +36,7 @@ def of_file(file: Path) -> TargetFeatures:
         names, values = _columns(read_table(file, what="An embedding"), file)
     else:
         raise UsageError(f"An embedding is an .npz, .csv, .tsv or .parquet file; {file} is none of them.")
-    return TargetFeatures(names=names, values=values).scaled()
+    return TargetFeatures(names=names, vectors=values).scaled()
 
 
 def _npz(file: Path) -> tuple[tuple[str, ...], np.ndarray]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from perturbcast.features.principal_axes import principal_axes
+from perturbcast.features.axes import principal_axes
 from perturbcast.features.target_features import TargetFeatures
 from perturbcast.schema import PerturbationData
 from perturbcast.stores import Effects
@@ -21,7 +21,7 @@ def of_controls(train: PerturbationData, *, components: int) -> TargetFeatures:
     control = np.flatnonzero(train.obs["is_control"].to_numpy())
     context = train.obs["context"].astype(str).to_numpy()[control]
     return TargetFeatures(
-        names=train.genes, values=principal_axes(train.x[control], context, components=components)
+        names=train.genes, vectors=principal_axes(train.x[control], context, components=components)
     ).scaled()
 
 
@@ -29,5 +29,5 @@ def of_profiles(effects: Effects, *, components: int) -> TargetFeatures:
     """Features of every measured gene from the perturbed means of train conditions."""
     context = np.array([condition.context for condition in effects.conditions])
     return TargetFeatures(
-        names=effects.genes, values=principal_axes(effects.mean, context, components=components)
+        names=effects.genes, vectors=principal_axes(effects.mean, context, components=components)
     ).scaled()

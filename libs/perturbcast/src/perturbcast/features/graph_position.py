@@ -37,4 +37,4 @@ def of_graph(graph: GeneGraph, *, components: int) -> TargetFeatures:
     else:
         start = np.random.default_rng(0).standard_normal(len(linked))  # a fixed start: the same axes every time
         values, vectors = eigsh(normal, k=components, v0=start)
-    return TargetFeatures(names=tuple(graph.genes[i] for i in linked), values=vectors * np.abs(values)).scaled()
+    return TargetFeatures(names=tuple(graph.genes[i] for i in linked), vectors=vectors * np.abs(values)).scaled()

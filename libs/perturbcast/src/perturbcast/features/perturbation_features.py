@@ -52,7 +52,7 @@ def gather(
     Raises:
         ValueError: the named graph was not given, or a file is not what it should be.
     """
-    made = TargetFeatures(names=(), values=np.zeros((0, 0)))
+    made = TargetFeatures(names=(), vectors=np.zeros((0, 0)))
     if expression and cells is not None:
         made = made.beside(of_controls(cells, components=components))
     elif expression:

@@ -47,4 +47,4 @@ def _axes(sets: tuple[tuple[str, ...], ...], *, components: int) -> TargetFeatur
     else:
         start = np.random.default_rng(0).standard_normal(min(member.shape))  # fixed: the same axes every time
         left, scale, _ = svds(member, k=components, v0=start)
-    return TargetFeatures(names=genes, values=left * scale).scaled()
+    return TargetFeatures(names=genes, vectors=left * scale).scaled()

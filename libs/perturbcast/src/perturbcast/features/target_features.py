@@ -22,17 +22,17 @@ class TargetFeatures:
 
     Attributes:
         names: N names, unique.
-        values: [name, feature] float64, finite.
+        vectors: [name, feature] float64, finite.
     """
 
     names: tuple[str, ...]
-    values: np.ndarray
+    vectors: np.ndarray
 
     def __post_init__(self) -> None:
-        if self.values.ndim != 2 or len(self.values) != len(self.names) or not np.isfinite(self.values).all():
+        if self.vectors.ndim != 2 or len(self.vectors) != len(self.names) or not np.isfinite(self.vectors).all():
             raise ValueError(
                 f"Target features are finite values [name, feature]; {len(self.names)} names came with values of shape "
-                f"{self.values.shape}, {int((~np.isfinite(self.values)).sum())} of them not finite."
+                f"{self.vectors.shape}, {int((~np.isfinite(self.vectors)).sum())} of them not finite."
             )
         twice = repeated(self.names)
         if twice:
@@ -40,17 +40,17 @@ class TargetFeatures:
 
     def scaled(self) -> Self:
         """Mean squared row length 1, so that a penalty means the same on features of any source."""
-        size = np.sqrt((self.values**2).sum(axis=1).mean()) if len(self.names) else 0.0
-        return dataclasses.replace(self, values=self.values / size if size > 0 else self.values)
+        size = np.sqrt((self.vectors**2).sum(axis=1).mean()) if len(self.names) else 0.0
+        return dataclasses.replace(self, vectors=self.vectors / size if size > 0 else self.vectors)
 
     def beside(self, other: TargetFeatures) -> TargetFeatures:
         """Features of both; a target that one of them lacks has zeros there."""
         names = tuple(dict.fromkeys((*self.names, *other.names)))
         place = {name: i for i, name in enumerate(names)}
-        values = np.zeros((len(names), self.values.shape[1] + other.values.shape[1]))
-        values[[place[name] for name in self.names], : self.values.shape[1]] = self.values
-        values[[place[name] for name in other.names], self.values.shape[1] :] = other.values
-        return TargetFeatures(names=names, values=values)
+        values = np.zeros((len(names), self.vectors.shape[1] + other.vectors.shape[1]))
+        values[[place[name] for name in self.names], : self.vectors.shape[1]] = self.vectors
+        values[[place[name] for name in other.names], self.vectors.shape[1] :] = other.vectors
+        return TargetFeatures(names=names, vectors=values)
 
     def of(self, targets: Sequence[Sequence[str]]) -> tuple[np.ndarray, list[list[str]]]:
         """Sum of the rows of each group of targets [group, feature], and the targets without features.
@@ -58,11 +58,11 @@ class TargetFeatures:
         A sum over a sorted group does not depend on the order in which a combination was written.
         """
         place = {name: i for i, name in enumerate(self.names)}
-        rows = np.zeros((len(targets), self.values.shape[1]))
+        rows = np.zeros((len(targets), self.vectors.shape[1]))
         missing: list[list[str]] = []
         for i, group in enumerate(targets):
             missing.append([target for target in group if target not in place])
             for target in sorted(group):
                 if target in place:
-                    rows[i] += self.values[place[target]]
+                    rows[i] += self.vectors[place[target]]
         return rows, missing

@@ -69,7 +69,7 @@ class Model:
         effects = train.effects
         offset = effects.delta.mean(axis=0)
         features = of_profiles(effects, components=config.components)
-        embedding = features.values
+        embedding = features.vectors
         genes = list(effects.genes)
         targets, known = features.of([c.targets for c in effects.conditions])
         usable = np.flatnonzero([len(missing) == 0 for missing in known])
@@ -94,7 +94,7 @@ class Model:
 
     def predict(self, conditions: Sequence[Condition], *, control: np.ndarray) -> Response:
         """Offset plus the bilinear term of the targets."""
-        features = TargetFeatures(names=tuple(self.genes), values=self.embedding)
+        features = TargetFeatures(names=tuple(self.genes), vectors=self.embedding)
         targets, missing = features.of([c.targets for c in conditions])
         known = np.array([len(names) == 0 for names in missing])[:, None]
         return Response(

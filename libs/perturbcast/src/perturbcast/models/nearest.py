@@ -2,9 +2,9 @@
 
 For each target of a condition, its own measured delta where train holds the single (same context if measured there,
 else the mean over contexts); otherwise the mean delta of the k train singles whose features have the largest positive
-cosine with its own, measured in the same context where at least k are. A combination is the sum over its targets. A
-target without features, or without a similar one, counts as the mean single effect (of its context, where at least k
-singles are measured there), and the prediction says so.
+cosine with its own, of the same context where train holds any there. A combination is the sum over its targets. A
+target without features, or without a similar one, counts as the mean single effect (of its context, where train holds
+any there), and the prediction says so.
 
 Variance: the spread of train singles around what is borrowed for each when its own perturbation is left out; of a
 measured single its sampling error; summed over targets.
@@ -41,7 +41,7 @@ class Config:
         graph: name of a given graph; targets have features from their position in it.
     """
 
-    k: int = 5
+    k: int = 10
     components: int = 10
     expression: bool = True
     gene_sets: str = ""
@@ -100,7 +100,7 @@ class Model:
             embedding=config.embedding,
             graph=config.graph,
         )
-        length = np.sqrt((features.values**2).sum(axis=1))
+        length = np.sqrt((features.vectors**2).sum(axis=1))
         there = np.flatnonzero(length > 0)
         mean = known.delta.mean(axis=0)
         model = cls(
@@ -109,7 +109,7 @@ class Model:
             delta=known.delta,
             error=known.error,
             named=[features.names[i] for i in there],
-            features=features.values[there] / length[there, None],
+            features=features.vectors[there] / length[there, None],
             mean=mean,
             mean_variance=effect_variance(known.delta - mean, degrees=len(known.delta) - 1),
             borrowed_variance=np.zeros(len(mean)),
@@ -139,7 +139,7 @@ class Model:
                 similar = same if len(same) else self._similar(target, condition.context)
                 if len(similar) == 0:
                     here = np.flatnonzero(contexts == condition.context)
-                    delta[i] += self.delta[here].mean(axis=0) if len(here) >= self.k else self.mean
+                    delta[i] += self.delta[here].mean(axis=0) if len(here) else self.mean
                     variance[i] += np.maximum(self.mean_variance, self.borrowed_variance)
                     said.append(f"no feature found for {target}, or none like it: the mean single effect stands in")
                     continue
@@ -159,7 +159,7 @@ class Model:
             return np.zeros(0, dtype=np.int64)
         others = sorted({pair[0] for pair in self.pairs if pair[0] != target and pair[0] in place})
         here = {pair[0] for pair in self.pairs if pair[1] == context}
-        if sum(name in here for name in others) >= self.k:
+        if here & set(others):
             others = [name for name in others if name in here]
         likeness = np.array([self.features[place[target]] @ self.features[place[name]] for name in others])
         best = [others[i] for i in np.argsort(-likeness, kind="stable")[: self.k] if likeness[i] > 1e-9]

@@ -44,8 +44,8 @@ class Config:
         graph: name of a given graph; targets have features from their position in it.
     """
 
-    ridge: float = 1.0
-    interaction: float = 0.3
+    ridge: float = 0.3
+    interaction: float = 1.0
     components: int = 10
     expression: bool = True
     gene_sets: str = ""
@@ -122,7 +122,7 @@ class Model:
             targets=sorted({target for condition in effects.conditions for target in condition.targets}),
             pairs=sorted({str(Condition(t, c.context)) for c in effects.conditions for t in c.targets}),
             named=list(features.names),
-            features=features.values,
+            features=features.vectors,
             signs=kind_signs(train.cells),
             profile_axes=directions[2][:kept].T,
             profile_mean=effects.control.mean(axis=0),
@@ -180,9 +180,9 @@ class Model:
         number = np.array([len(condition.targets) for condition in conditions])
         blocks = []
         for names, table in ((self.targets, np.eye(len(self.targets))), (self.named, self.features)):
-            rows, missing = encode(conditions, TargetFeatures(names=tuple(names), values=table), self.signs)
+            rows, missing = encode(conditions, TargetFeatures(names=tuple(names), vectors=table), self.signs)
             blocks.append((rows, number - np.array([len(absent) for absent in missing], dtype=np.int64)))
         here = [[str(Condition(target, condition.context)) for target in condition.targets] for condition in conditions]
-        rows, missing = TargetFeatures(names=tuple(self.pairs), values=np.eye(len(self.pairs))).of(here)
+        rows, missing = TargetFeatures(names=tuple(self.pairs), vectors=np.eye(len(self.pairs))).of(here)
         blocks.append((rows, number - np.array([len(absent) for absent in missing], dtype=np.int64)))
         return [*blocks, (number[:, None] * ((control - self.profile_mean) @ self.profile_axes), number)]
