@@ -17,6 +17,7 @@ from perturbcast.features.expression import of_controls
 from perturbcast.features.graph_position import of_graph
 from perturbcast.features.set_membership import of_gene_sets
 from perturbcast.graphs import GeneGraph
+from perturbcast.models import ridge
 from perturbcast.schema import Condition
 from perturbcast.stores import effects
 
@@ -148,7 +149,8 @@ def test_sources_stand_side_by_side_and_a_target_needs_only_one(make_data, tmp_p
     data = make_data(contexts=("a", "b"))
     (tmp_path / "drugs.csv").write_text("name,x\naspirin,2\nG0,1\n")
     measured = effects(data, cells=tuple(data.obs.index), conditions=data.conditions)
-    features = gather(effects=measured, cells=data, graphs={}, components=2, embedding=str(tmp_path / "drugs.csv"))
+    config = ridge.Config(components=2, embedding=str(tmp_path / "drugs.csv"))
+    features = gather(config, effects=measured, cells=data, graphs={})
     assert features.vectors.shape == (7, 3)
     assert set(features.names) == {*data.genes, "aspirin"}
     drug = features.vectors[features.names.index("aspirin")]
@@ -162,7 +164,7 @@ def test_curated_files_are_found_by_name_in_a_data_folder(tmp_path, monkeypatch,
     monkeypatch.setenv("PERTURBCAST_DATA", str(tmp_path))
     data = make_data(contexts=("a", "b"))
     measured = effects(data, cells=tuple(data.obs.index), conditions=data.conditions)
-    given = {"effects": measured, "cells": data, "graphs": {}, "components": 2, "expression": False}
-    assert gather(**given, gene_sets="mine.gmt").names == ("G0", "G1", "G2")
+    given = {"effects": measured, "cells": data, "graphs": {}}
+    assert gather(ridge.Config(expression=False, gene_sets="mine.gmt"), **given).names == ("G0", "G1", "G2")
     with pytest.raises(UsageError, match=r"other\.gmt does not exist"):
-        gather(**given, gene_sets="other.gmt")
+        gather(ridge.Config(gene_sets="other.gmt"), **given)

@@ -8,6 +8,7 @@ the answer says so; there is no row that was never fitted.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -21,52 +22,68 @@ from perturbcast.schema import Condition, PerturbationData
 from perturbcast.stores import Effects
 from perturbcast.stores.data_folders import located
 
-__all__ = ["encode", "gather", "kind_signs"]
+__all__ = ["FeatureChoice", "encode", "gather", "kind_signs"]
 
 DOWN = ("CRISPRi", "CRISPRko", "knockout", "knockdown")  # kinds that lower the activity of their target
 
 
+class FeatureChoice(Protocol):
+    """What the ``Config`` of a model says about features of targets.
+
+    Attributes:
+        components: features of each computed source, count.
+        expression: whether measured genes have features from expression.
+        gene_sets: a ``.gmt`` file, by path or by its name in the folder ``priors`` of a data folder; empty for none.
+        embedding: a file of embeddings by target name, found likewise; empty for none.
+        graph: name of a given graph; empty for none.
+    """
+
+    @property
+    def components(self) -> int: ...
+    @property
+    def expression(self) -> bool: ...
+    @property
+    def gene_sets(self) -> str: ...
+    @property
+    def embedding(self) -> str: ...
+    @property
+    def graph(self) -> str: ...
+
+
 def gather(
+    choice: FeatureChoice,
     *,
     effects: Effects,
     cells: PerturbationData | None,
     graphs: Mapping[str, GeneGraph],
-    components: int,
-    expression: bool = True,
-    gene_sets: str = "",
-    embedding: str = "",
-    graph: str = "",
 ) -> TargetFeatures:
-    """Features of targets from every source that is named, side by side, each scaled alike.
+    """Features of targets from every source that is chosen, side by side, each scaled alike.
 
     Args:
-        effects: train effects; their genes have expression features where ``cells`` is None.
+        choice: which sources.
+        effects: train effects; their profiles give expression features where ``cells`` is None.
         cells: cells of the train part; its controls give expression features.
         graphs: graphs by name.
-        components: features of each computed source, count.
-        expression: whether measured genes have features from expression.
-        gene_sets: a ``.gmt`` file, by path or by its name in the folder ``priors`` of a data folder.
-        embedding: a file of embeddings by target name.
-        graph: name of one of ``graphs``.
 
     Raises:
-        ValueError: the named graph was not given, or a file is not what it should be.
+        UsageError: a file does not exist.
+        ValueError: the chosen graph was not given, or a file is not what it should be.
     """
     made = TargetFeatures(names=(), vectors=np.zeros((0, 0)))
-    if expression and cells is not None:
-        made = made.beside(of_controls(cells, components=components))
-    elif expression:
-        made = made.beside(of_profiles(effects, components=components))
-    if gene_sets:
-        made = made.beside(of_gene_sets(located(gene_sets), components=components))
-    if graph:
-        if graph not in graphs:
+    if choice.expression and cells is not None:
+        made = made.beside(of_controls(cells, components=choice.components))
+    elif choice.expression:
+        made = made.beside(of_profiles(effects, components=choice.components))
+    if choice.gene_sets:
+        made = made.beside(of_gene_sets(located(choice.gene_sets), components=choice.components))
+    if choice.graph:
+        if choice.graph not in graphs:
             raise ValueError(
-                f"A model uses a graph that it is given; {graph!r} is not among {', '.join(graphs) or 'none'}. "
+                f"A model uses a graph that it is given; {choice.graph!r} is not among {', '.join(graphs) or 'none'}. "
                 "Build it with 'perturbcast graph build' and name its folder with --graph."
             )
-        made = made.beside(of_graph(graphs[graph], components=components))
-    return made.beside(of_file(located(embedding))) if embedding else made
+        made = made.beside(of_graph(graphs[choice.graph], components=choice.components))
+    return made.beside(of_file(located(choice.embedding))) if choice.embedding else made
 
 
 def kind_signs(cells: PerturbationData | None) -> dict[str, float]:

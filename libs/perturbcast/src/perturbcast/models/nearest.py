@@ -90,16 +90,7 @@ class Model:
         """
         single = np.array([not condition.is_combination for condition in train.effects.conditions])
         known = train.effects.select(single) if single.any() else train.effects
-        features = gather(
-            effects=train.effects,
-            cells=train.cells,
-            graphs=train.graphs,
-            components=config.components,
-            expression=config.expression,
-            gene_sets=config.gene_sets,
-            embedding=config.embedding,
-            graph=config.graph,
-        )
+        features = gather(config, effects=train.effects, cells=train.cells, graphs=train.graphs)
         length = np.sqrt((features.vectors**2).sum(axis=1))
         there = np.flatnonzero(length > 0)
         mean = known.delta.mean(axis=0)

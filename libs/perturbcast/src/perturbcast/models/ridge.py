@@ -102,16 +102,7 @@ class Model:
             ValueError: the graph was not given, or a file is not what it should be.
         """
         effects = train.effects
-        features = gather(
-            effects=effects,
-            cells=train.cells,
-            graphs=train.graphs,
-            components=config.components,
-            expression=config.expression,
-            gene_sets=config.gene_sets,
-            embedding=config.embedding,
-            graph=config.graph,
-        )
+        features = gather(config, effects=effects, cells=train.cells, graphs=train.graphs)
         n, genes = effects.delta.shape
         number = np.array([len(condition.targets) for condition in effects.conditions], dtype=np.float64)
         offset = number @ effects.delta / (number @ number)
