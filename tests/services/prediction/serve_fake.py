@@ -86,12 +86,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--config", type=json.loads, default={})
     parser.add_argument("--limits", type=json.loads, default={})
+    parser.add_argument("--security", type=json.loads, default={})
     parser.add_argument("--ready-file", type=Path)
     parser.add_argument("--journal", type=Path)
     given = parser.parse_args()
 
     from prediction_service.engine import Engine
     from prediction_service.limits import Limits
+    from prediction_service.security import Security
     from prediction_service.served_model import ServedModel
     from prediction_service.server import ServerConfig, serve
 
@@ -102,7 +104,8 @@ def main() -> None:
         model=KnownModel(given.journal),
         validation_metrics={"rmse": 0.25},
     )
-    config = ServerConfig(**{"port": 0, "ready_file": given.ready_file, **given.config})
+    security = Security(**{field: Path(path) for field, path in given.security.items()})
+    config = ServerConfig(**{"port": 0, "ready_file": given.ready_file, "security": security, **given.config})
     serve(Engine([served], limits=Limits(**given.limits)), config)
 
 

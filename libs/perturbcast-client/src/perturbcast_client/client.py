@@ -15,7 +15,9 @@ import grpc
 import numpy as np
 from numpy.typing import ArrayLike
 
+from perturbcast_client import channel as channels
 from perturbcast_client import codec
+from perturbcast_client.channel import Tls
 from perturbcast_client.errors import DefectError, from_rpc_error
 from perturbcast_client.messages import (
     Condition,
@@ -35,28 +37,38 @@ T = TypeVar("T")
 def connect(
     address: str,
     *,
+    tls: Tls | None = None,
+    token: str = "",
     timeout_s: float = 60.0,
     stream_timeout_s: float = 3600.0,
+    attempts: int = channels.ATTEMPTS,
     max_message_bytes: int = codec.MAX_MESSAGE_BYTES,
 ) -> Client:
-    """A client of the service at ``address`` (``host:port``), in plain text; closing it closes the channel.
+    """A client of the service at ``address`` (``host:port``); closing it closes the channel.
 
     No connection is made before the first call; that one raises ``UnavailableError`` where no server answers.
 
     Args:
         address: ``host:port``.
-        timeout_s: deadline of a call, seconds.
+        tls: how the connection is encrypted; None for plain text.
+        token: bearer token, where the server asks for one.
+        timeout_s: deadline of a call, its retries included, seconds.
         stream_timeout_s: deadline of a whole ``predict_stream``, seconds.
+        attempts: how often a call that finds the server unavailable or full is sent, 1 to 5.
         max_message_bytes: largest request and reply; the server has a limit of its own.
+
+    Raises:
+        ValueError: a token would travel in plain text to another machine, or ``attempts`` is out of range.
+        OSError: a TLS file cannot be read.
     """
-    channel = grpc.insecure_channel(
-        address,
-        options=[
-            ("grpc.max_send_message_length", max_message_bytes),
-            ("grpc.max_receive_message_length", max_message_bytes),
-        ],
+    metadata = channels.authorization(address, token, encrypted=tls is not None)
+    options = channels.options(max_message_bytes=max_message_bytes, attempts=attempts)
+    channel = (
+        grpc.insecure_channel(address, options=options)
+        if tls is None
+        else grpc.secure_channel(address, tls.credentials(), options=options)
     )
-    return Client(channel, timeout_s=timeout_s, stream_timeout_s=stream_timeout_s)
+    return Client(channel, metadata=metadata, timeout_s=timeout_s, stream_timeout_s=stream_timeout_s)
 
 
 class Client:
@@ -67,12 +79,21 @@ class Client:
 
     Args:
         channel: an open channel; ``close`` closes it.
+        metadata: sent with every call, such as the authorization.
         timeout_s: deadline of a call, seconds.
         stream_timeout_s: deadline of a whole ``predict_stream``, seconds.
     """
 
-    def __init__(self, channel: grpc.Channel, *, timeout_s: float = 60.0, stream_timeout_s: float = 3600.0) -> None:
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        *,
+        metadata: Sequence[tuple[str, str]] = (),
+        timeout_s: float = 60.0,
+        stream_timeout_s: float = 3600.0,
+    ) -> None:
         self._channel = channel
+        self._metadata = tuple(metadata)
         self._timeout_s = timeout_s
         self._stream_timeout_s = stream_timeout_s
 
@@ -195,7 +216,7 @@ class Client:
             method.path, request_serializer=method.request.SerializeToString, response_deserializer=None
         )
         try:
-            reply = send(request, timeout=self._timeout_s if timeout_s is None else timeout_s)
+            reply = send(request, timeout=self._timeout_s if timeout_s is None else timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
         return _decoded(method, reply, decode)
@@ -206,7 +227,7 @@ class Client:
             method.path, request_serializer=method.request.SerializeToString, response_deserializer=None
         )
         messages = (codec.encode_request(chunk) for chunk in _chunks(request, chunk_size))
-        call: Any = send(messages, timeout=timeout_s)
+        call: Any = send(messages, timeout=timeout_s, metadata=self._metadata)
         try:
             for reply in call:
                 yield _decoded(method, reply, codec.decode_prediction)

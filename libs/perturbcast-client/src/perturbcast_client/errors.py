@@ -15,12 +15,15 @@ __all__ = [
     "ResourceExhaustedError",
     "ServiceError",
     "UnansweredError",
+    "UnauthenticatedError",
     "UnavailableError",
     "UnknownModelError",
     "from_rpc_error",
+    "trailing_metadata",
 ]
 
 RETRY_AFTER = "retry-after"
+PUSHBACK = "grpc-retry-pushback-ms"  # of the gRPC retry design: when to send again, negative for never
 
 
 class ServiceError(Exception):
@@ -59,6 +62,10 @@ class DeadlineError(ServiceError, TimeoutError):
     """DEADLINE_EXCEEDED: no answer within the timeout of the call."""
 
 
+class UnauthenticatedError(ServiceError, PermissionError):
+    """UNAUTHENTICATED: the token is missing or unknown."""
+
+
 class UnavailableError(ServiceError, ConnectionError):
     """UNAVAILABLE: no server answers at the address, or it is shutting down."""
 
@@ -73,9 +80,19 @@ _CLASSES: dict[grpc.StatusCode, type[ServiceError]] = {
     grpc.StatusCode.FAILED_PRECONDITION: UnansweredError,
     grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhaustedError,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineError,
+    grpc.StatusCode.UNAUTHENTICATED: UnauthenticatedError,
     grpc.StatusCode.UNAVAILABLE: UnavailableError,
     grpc.StatusCode.INTERNAL: DefectError,
 }
+
+
+def trailing_metadata(status: grpc.StatusCode, retry_after_s: float | None) -> tuple[tuple[str, str], ...]:
+    """What a server sends along with a refusal: when to ask again, for a person and for gRPC's own retries."""
+    if retry_after_s is not None:
+        return ((RETRY_AFTER, f"{retry_after_s:g}"), (PUSHBACK, str(round(retry_after_s * 1000))))
+    if status is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return ((PUSHBACK, "-1"),)  # over a limit: the same request would be over it again
+    return ()
 
 
 def from_rpc_error(error: grpc.RpcError) -> ServiceError:

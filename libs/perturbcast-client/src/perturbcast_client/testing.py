@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perturbcast_client import codec
-from perturbcast_client.errors import RETRY_AFTER, InvalidRequestError, ServiceError, UnknownModelError
+from perturbcast_client.errors import InvalidRequestError, ServiceError, UnknownModelError, trailing_metadata
 from perturbcast_client.messages import (
     Condition,
     ModelInfo,
@@ -178,6 +178,5 @@ def _aborting(context: grpc.ServicerContext) -> Iterator[None]:
     try:
         yield
     except ServiceError as error:
-        if error.retry_after_s is not None:
-            context.set_trailing_metadata(((RETRY_AFTER, f"{error.retry_after_s:g}"),))
+        context.set_trailing_metadata(trailing_metadata(error.status, error.retry_after_s))
         context.abort(error.status, error.message)

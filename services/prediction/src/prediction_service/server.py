@@ -27,6 +27,7 @@ from perturbcast.training import load_model
 from perturbcast_client import codec
 from prediction_service.engine import Engine
 from prediction_service.limits import Limits
+from prediction_service.security import Security
 from prediction_service.served_model import ServedModel
 from prediction_service.servicer import Servicer
 from prediction_service.work_queue import WorkQueue
@@ -60,8 +61,10 @@ class ServerConfig:
     """How the process listens and how much it takes on.
 
     Attributes:
-        host: loopback address or name to bind.
+        host: address or name to bind.
         port: TCP port; 0 picks a free one.
+        security: TLS and tokens.
+        allow_public_plain_text: also bind an address that is not loopback without TLS or without knowing callers.
         ready_file: gets ``host:port`` when the server answers, and is removed when it stops.
         max_message_bytes: largest request.
         workers: requests computed at the same time.
@@ -71,6 +74,8 @@ class ServerConfig:
 
     host: str = "127.0.0.1"
     port: int = 50051
+    security: Security = dataclasses.field(default_factory=Security)
+    allow_public_plain_text: bool = False
     ready_file: Path | None = None
     max_message_bytes: int = codec.MAX_MESSAGE_BYTES
     workers: int = 2
@@ -80,10 +85,13 @@ class ServerConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise ValueError(f"A TCP port lies between 0 and 65535; got {self.port}. 0 picks a free one.")
-        if not _is_loopback(self.host):
+        missing = [] if self.security.encrypts else ["TLS"]
+        missing += [] if self.security.knows_callers else ["tokens or client certificates"]
+        if missing and not _is_loopback(self.host) and not self.allow_public_plain_text:
             raise ValueError(
-                f"This version has neither TLS nor tokens and listens on loopback only; got host {self.host!r}. "
-                "Bind 127.0.0.1, and reach it from elsewhere through a tunnel (ssh -L)."
+                f"An address that others can reach takes TLS, and tokens or client certificates; host {self.host!r} "
+                f"would have no {' and no '.join(missing)}. Give the files, bind 127.0.0.1 and reach it through a "
+                "tunnel (ssh -L), or say --allow-public-plain-text where the network itself is trusted."
             )
 
     @property
@@ -96,6 +104,11 @@ def run(
     *,
     host: str = "127.0.0.1",
     port: int = 50051,
+    tls_certificate: Path | None = None,
+    tls_key: Path | None = None,
+    client_ca: Path | None = None,
+    token_file: Path | None = None,
+    allow_public_plain_text: bool = False,
     ready_file: Path | None = None,
     max_message_mib: int = 64,
     max_conditions: int = 10_000,
@@ -108,8 +121,12 @@ def run(
 
     Args:
         models: directories and the names that callers use.
-        host: loopback address or name to bind.
+        host: address or name to bind; one that is not loopback takes ``security``.
         port: TCP port; 0 picks a free one.
+        tls_certificate, tls_key: PEM files that turn TLS on.
+        client_ca: PEM file; only clients with a certificate signed by it get through.
+        token_file: bearer tokens, one per line.
+        allow_public_plain_text: bind a public address without TLS or without knowing callers.
         ready_file: gets ``host:port`` when the server answers, and is removed when it stops.
         max_message_mib: largest request and reply, MiB.
         max_conditions: conditions per request.
@@ -119,12 +136,15 @@ def run(
         grace_s: seconds that calls in flight get after SIGTERM.
 
     Raises:
-        ValueError: a model directory is half-written or changed, the host is public, the port is busy.
+        ValueError: a model directory is half-written or changed, the host is public without TLS or tokens, a file of
+            TLS or tokens is bad, the port is busy.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     config = ServerConfig(
         host=host,
         port=port,
+        security=Security(certificate=tls_certificate, key=tls_key, client_ca=client_ca, token_file=token_file),
+        allow_public_plain_text=allow_public_plain_text,
         ready_file=ready_file,
         max_message_bytes=max_message_mib * 2**20,
         workers=workers,
@@ -157,11 +177,13 @@ def serve(engine: Engine, config: ServerConfig) -> None:
 async def _serve(engine: Engine, config: ServerConfig) -> None:
     queue = WorkQueue(workers=config.workers, capacity=config.max_concurrent)
     server = grpc.aio.server(
+        interceptors=config.security.interceptors(),
         options=[
             ("grpc.so_reuseport", 0),  # with it a second server on the port would silently take half the calls
             ("grpc.max_receive_message_length", config.max_message_bytes),
             ("grpc.max_send_message_length", -1),  # the engine's limit refuses with words
-        ]
+            ("grpc.compression_enabled_algorithms_bitset", 1),  # none: 64 MiB of gzip would unpack to 64 GiB
+        ],
     )
     server.add_generic_rpc_handlers((Servicer(engine, queue).handler,))
     healthy = health.HealthServicer()
@@ -200,7 +222,10 @@ def _bind(server: grpc.aio.Server, config: ServerConfig) -> int:
             probe.bind(address)
         except OSError as error:
             raise ValueError(busy.format(error.strerror)) from error
+    credentials = config.security.credentials()
     try:
+        if credentials is not None:
+            return server.add_secure_port(config.address, credentials)
         return server.add_insecure_port(config.address)
     except RuntimeError as error:
         raise ValueError(busy.format(error)) from error

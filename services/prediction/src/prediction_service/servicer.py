@@ -19,6 +19,7 @@ import grpc
 
 from perturbcast.errors import UnanswerableError
 from perturbcast_client import codec
+from perturbcast_client.errors import trailing_metadata
 from perturbcast_client.messages import PredictRequest
 from prediction_service.engine import Engine, InvalidRequestError, UnknownModelError
 from prediction_service.limits import LimitError
@@ -28,7 +29,6 @@ __all__ = ["Servicer"]
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-RETRY_AFTER = "retry-after"  # trailing metadata, seconds
 
 STATUS: dict[type[Exception], grpc.StatusCode] = {
     UnknownModelError: grpc.StatusCode.NOT_FOUND,
@@ -59,7 +59,8 @@ class Servicer:
         methods = {
             codec.LIST_MODELS.name: grpc.unary_unary_rpc_method_handler(self.list_models),
             codec.GET_MODEL.name: grpc.unary_unary_rpc_method_handler(self.get_model),
-            codec.PREDICT.name: grpc.unary_unary_rpc_method_handler(self.predict),
+            # a stream of one: its message is read only when there is a place for the call
+            codec.PREDICT.name: grpc.stream_unary_rpc_method_handler(self.predict),
             codec.PREDICT_STREAM.name: grpc.stream_stream_rpc_method_handler(self.predict_stream),
         }
         return grpc.method_handlers_generic_handler(codec.SERVICE, methods)
@@ -87,12 +88,14 @@ class Servicer:
 
         return await _guarded(answer, context)
 
-    async def predict(self, data: bytes, context: Any) -> bytes:
-        """One request, one reply."""
+    async def predict(self, messages: AsyncIterator[bytes], context: Any) -> bytes:
+        """One request, one reply; a call without a place is refused before its message is taken in."""
 
         async def answer() -> bytes:
             with self._queue.call():
-                return await self._answer(data)
+                async for data in messages:
+                    return await self._answer(data)
+                raise InvalidRequestError("PredictRequest: a call brings one message; this one brought none. Send it.")
 
         return await _guarded(answer, context)
 
@@ -159,7 +162,7 @@ async def _guarded(answer: Callable[[], Awaitable[T]], context: Any) -> T:
         return await answer()
     except REFUSALS as error:
         status, message = STATUS[type(error)], str(error)
-        trailing = ((RETRY_AFTER, str(error.retry_after_s)),) if isinstance(error, QueueFullError) else ()
+        trailing = trailing_metadata(status, error.retry_after_s if isinstance(error, QueueFullError) else None)
     except Exception:
         # the one place that catches everything: whatever broke, the caller gets an id, the log gets the trace,
         # and the process lives on

@@ -20,6 +20,18 @@ def command(
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; loopback unless you mean it.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 50051,
+    tls_certificate: Annotated[Path | None, typer.Option(help="PEM certificate chain; turns TLS on.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM private key of the certificate.")] = None,
+    client_ca: Annotated[
+        Path | None, typer.Option(help="PEM certificates; only clients with a certificate signed by one get through.")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="Bearer tokens, one per line; every call but health brings one.")
+    ] = None,
+    allow_public_plain_text: Annotated[
+        bool,
+        typer.Option("--allow-public-plain-text", help="Bind a public address without TLS or without tokens."),
+    ] = False,
     ready_file: Annotated[
         Path | None, typer.Option(help="Written with the bound address once requests are answered.")
     ] = None,
@@ -34,7 +46,18 @@ def command(
     if not model:
         raise UsageError("A server answers for at least one model; none was named. Add --model models:/NAME@champion.")
     run = catalog.service("prediction")
-    run([_source(address) for address in model], host=host, port=port, ready_file=ready_file, grace_s=grace)
+    run(
+        [_source(address) for address in model],
+        host=host,
+        port=port,
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
+        client_ca=client_ca,
+        token_file=token_file,
+        allow_public_plain_text=allow_public_plain_text,
+        ready_file=ready_file,
+        grace_s=grace,
+    )
 
 
 def _source(address: str) -> dict[str, object]:
