@@ -12,8 +12,6 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import grpc
-import numpy as np
-from numpy.typing import ArrayLike
 
 from perturbcast_client import channel as channels
 from perturbcast_client import codec
@@ -134,10 +132,11 @@ class Client:
         model: str | ModelRef,
         conditions: Sequence[Condition],
         *,
-        controls: Mapping[str, ArrayLike] | None = None,
+        controls: Mapping[str, Any] | None = None,
         genes: Sequence[str] = (),
         genes_sha256: str = "",
         wanted: Wanted | None = None,
+        seed: int = 0,
         request_id: str = "",
         timeout_s: float | None = None,
     ) -> Prediction:
@@ -146,12 +145,14 @@ class Client:
         Args:
             model: its name, or a ``ModelRef``.
             conditions: at least one; repeats are allowed.
-            controls: context -> control cells [cell, gene] in the model's scale; float64 travels as it is, all else
-                as float32. A context without an entry uses the controls stored with the model.
+            controls: context -> control cells [cell, gene] in the model's scale, an array or a scipy.sparse matrix;
+                float64 travels as it is, all else as float32, sparse as CSR. A context without an entry uses the
+                controls stored with the model.
             genes: columns of ``controls``: unique, any order, at least the model's genes.
             genes_sha256: instead of ``genes`` where the columns are the model's; also without controls, to refuse an
                 answer by a model with other genes.
             wanted: what to return beside the mean delta; None for nothing else.
+            seed: of the sampled cells, where some are wanted.
             request_id: echoed, and in the server's log.
             timeout_s: deadline, seconds; None takes the client's.
 
@@ -168,6 +169,7 @@ class Client:
             genes=tuple(genes),
             genes_sha256=genes_sha256,
             wanted=wanted or Wanted(),
+            seed=seed,
             request_id=request_id,
         )
         return self._call(codec.PREDICT, codec.encode_request(request), codec.decode_prediction, timeout_s)
@@ -178,10 +180,11 @@ class Client:
         conditions: Sequence[Condition],
         *,
         chunk_size: int = 256,
-        controls: Mapping[str, ArrayLike] | None = None,
+        controls: Mapping[str, Any] | None = None,
         genes: Sequence[str] = (),
         genes_sha256: str = "",
         wanted: Wanted | None = None,
+        seed: int = 0,
         request_id: str = "",
         timeout_s: float | None = None,
     ) -> Iterator[Prediction]:
@@ -207,6 +210,7 @@ class Client:
             genes=tuple(genes),
             genes_sha256=genes_sha256,
             wanted=wanted or Wanted(),
+            seed=seed,
             request_id=request_id,
         )
         return self._stream(request, chunk_size, self._stream_timeout_s if timeout_s is None else timeout_s)
@@ -241,13 +245,8 @@ def _ref(model: str | ModelRef) -> ModelRef:
     return model if isinstance(model, ModelRef) else ModelRef(name=model)
 
 
-def _cells(controls: Mapping[str, ArrayLike] | None) -> tuple[ControlCells, ...]:
-    cells = []
-    for context, values in (controls or {}).items():
-        array = np.asarray(values)
-        kept = array if array.dtype == np.float64 else array.astype(np.float32, copy=False)
-        cells.append(ControlCells(context=context, expression=kept))
-    return tuple(cells)
+def _cells(controls: Mapping[str, Any] | None) -> tuple[ControlCells, ...]:
+    return tuple(ControlCells.of(context, values) for context, values in (controls or {}).items())
 
 
 def _chunks(request: PredictRequest, size: int) -> Iterator[PredictRequest]:

@@ -69,6 +69,8 @@ class ServerConfig:
         max_message_bytes: largest request.
         workers: requests computed at the same time.
         max_concurrent: calls let in at the same time, waiting and running; a stream is one call.
+        max_batch: conditions of several requests that a model is asked at once.
+        batch_wait_ms: how long a request waits at most for others to share a batch, milliseconds.
         grace_s: seconds that calls in flight get after SIGTERM.
     """
 
@@ -80,6 +82,8 @@ class ServerConfig:
     max_message_bytes: int = codec.MAX_MESSAGE_BYTES
     workers: int = 2
     max_concurrent: int = 64
+    max_batch: int = 256
+    batch_wait_ms: float = 2.0
     grace_s: float = 30.0
 
     def __post_init__(self) -> None:
@@ -115,6 +119,8 @@ def run(
     max_cells: int = 200_000,
     workers: int = 2,
     max_concurrent: int = 64,
+    max_batch: int = 256,
+    batch_wait_ms: float = 2.0,
     grace_s: float = 30.0,
 ) -> None:
     """Serve models until SIGTERM or SIGINT; prints one line with the address when it answers.
@@ -133,6 +139,8 @@ def run(
         max_cells: control cells per request.
         workers: requests computed at the same time.
         max_concurrent: calls let in at the same time, waiting and running; a stream is one call.
+        max_batch: conditions of several requests that a model is asked at once.
+        batch_wait_ms: how long a request waits at most for others to share a batch, milliseconds.
         grace_s: seconds that calls in flight get after SIGTERM.
 
     Raises:
@@ -149,6 +157,8 @@ def run(
         max_message_bytes=max_message_mib * 2**20,
         workers=workers,
         max_concurrent=max_concurrent,
+        max_batch=max_batch,
+        batch_wait_ms=batch_wait_ms,
         grace_s=grace_s,
     )
     served = [
@@ -185,7 +195,8 @@ async def _serve(engine: Engine, config: ServerConfig) -> None:
             ("grpc.compression_enabled_algorithms_bitset", 1),  # none: 64 MiB of gzip would unpack to 64 GiB
         ],
     )
-    server.add_generic_rpc_handlers((Servicer(engine, queue).handler,))
+    servicer = Servicer(engine, queue, batch_size=config.max_batch, batch_wait_s=config.batch_wait_ms / 1e3)
+    server.add_generic_rpc_handlers((servicer.handler,))
     healthy = health.HealthServicer()
     await healthy.set(codec.SERVICE, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)

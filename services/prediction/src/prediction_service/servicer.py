@@ -12,7 +12,7 @@ import functools
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -21,14 +21,17 @@ from perturbcast.errors import UnanswerableError
 from perturbcast_client import codec
 from perturbcast_client.errors import trailing_metadata
 from perturbcast_client.messages import PredictRequest
-from prediction_service.engine import Engine, InvalidRequestError, UnknownModelError
+from prediction_service.batches import Batches, Piece
+from prediction_service.engine import Engine, InvalidRequestError, Rows, Slice, UnknownModelError
 from prediction_service.limits import LimitError
+from prediction_service.plan import Plan
 from prediction_service.work_queue import DrainingError, QueueFullError, WorkQueue
 
 __all__ = ["Servicer"]
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+LIGHT = 128 * 1024  # bytes
 
 STATUS: dict[type[Exception], grpc.StatusCode] = {
     UnknownModelError: grpc.StatusCode.NOT_FOUND,
@@ -47,11 +50,15 @@ class Servicer:
     Args:
         engine: answers.
         queue: bounds the calls; of the event loop that the server runs in.
+        batch_size: conditions that a model is asked at once, and of a request that are asked in one piece.
+        batch_wait_s: how long a request waits at most for others to share a batch, seconds.
     """
 
-    def __init__(self, engine: Engine, queue: WorkQueue) -> None:
+    def __init__(self, engine: Engine, queue: WorkQueue, *, batch_size: int = 256, batch_wait_s: float = 0.002) -> None:
         self._engine = engine
         self._queue = queue
+        self._batch_size = batch_size
+        self._batches: Batches[Slice, Rows] = Batches(queue, engine.answer, size=batch_size, wait_s=batch_wait_s)
 
     @property
     def handler(self) -> grpc.GenericRpcHandler[bytes, bytes]:
@@ -111,31 +118,37 @@ class Servicer:
                 await context.write(await _guarded(functools.partial(self._answer, data), context))
 
     async def _answer(self, data: bytes) -> bytes:
-        return await self._queue.run(functools.partial(self._work, data, time.perf_counter()))
-
-    def _work(self, data: bytes, arrived: float) -> bytes:
-        """Runs in a thread: bytes in, bytes out."""
-        started = time.perf_counter()
-        request = self._decode(data)
+        arrived = time.perf_counter()
+        plan = await self._work(lambda: self._engine.plan(self._decode(data)), size=len(data))
         decoded = time.perf_counter()
-        prediction = self._engine.predict(request)
+        slices = self._engine.slices(plan, size=self._batch_size)
+        parts = await self._batches.run(
+            [Piece(work=one, kind=id(plan.served), weight=one.stop - one.start) for one in slices]
+        )
         answered = time.perf_counter()
+        model_s = sum(part.model_s for part in parts)
+        spent = {"decode": decoded - arrived, "model": model_s, "queue": max(0.0, answered - decoded - model_s)}
+        size = plan.reply_bytes if not plan.request.wanted.cells else LIGHT + 1  # sampling is work for a thread
+        return await self._work(lambda: self._encode(plan, parts, spent), size=size)
+
+    async def _work(self, work: Callable[[], T], *, size: int) -> T:
+        """Where the bytes are few the event loop does it by itself: a thread would take longer to be told."""
+        return work() if size <= LIGHT else await self._queue.run(work)
+
+    def _encode(self, plan: Plan, parts: Sequence[Rows], spent: dict[str, float]) -> bytes:
+        started = time.perf_counter()
+        prediction = self._engine.finish(plan, parts)
         message = codec.encode_prediction(prediction)
         self._engine.limits.check_reply(message.ByteSize())
-        timings = {
-            "queue": started - arrived,
-            "decode": decoded - started,
-            "model": answered - decoded,
-            "encode": time.perf_counter() - answered,
-        }
-        message.timings_ms.update({part: seconds * 1e3 for part, seconds in timings.items()})
+        spent["encode"] = time.perf_counter() - started
+        message.timings_ms.update({part: seconds * 1e3 for part, seconds in spent.items()})
         logger.info(
             "request %s: %d conditions by %s/%s, %s",
-            request.request_id,
-            len(request.conditions),
+            plan.request.request_id,
+            len(plan.conditions),
             prediction.model,
             prediction.version,
-            ", ".join(f"{part} {seconds * 1e3:.1f} ms" for part, seconds in timings.items()),
+            ", ".join(f"{part} {seconds * 1e3:.1f} ms" for part, seconds in spent.items()),
         )
         return message.SerializeToString()
 
