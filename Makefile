@@ -28,6 +28,7 @@ protos: ## regenerate the committed wire code, with the generator that the clien
 	.venv-wire/bin/python -m pip install --quiet -U pip
 	.venv-wire/bin/python -m pip install --quiet --group libs/perturbcast-client/pyproject.toml:wire
 	.venv-wire/bin/python -m grpc_tools.protoc -I protos --python_out=libs/perturbcast-client/src --pyi_out=libs/perturbcast-client/src protos/perturbcast_client/wire/v1/prediction.proto
+	.venv-wire/bin/python -m grpc_tools.protoc -I protos --python_out=services/prediction/src --pyi_out=services/prediction/src protos/prediction_service/wire/open_inference.proto
 
 constraints: .venv/.dev ## write the exact versions of this environment to constraints.txt
 	(echo '# The exact versions that CI, containers and the README install; make constraints writes this file anew.'; pip freeze --all --exclude-editable | grep -v ' @ \|^setuptools=\|^perturbcast') > .constraints.partial

@@ -25,8 +25,11 @@ from grpc_reflection.v1alpha import reflection
 from perturbcast.stores.atomic import write_bytes
 from perturbcast.training import load_model
 from perturbcast_client import codec
+from prediction_service import open_inference
+from prediction_service.answers import Answers
 from prediction_service.engine import Engine
 from prediction_service.limits import Limits
+from prediction_service.open_inference_servicer import OpenInferenceServicer
 from prediction_service.security import Security
 from prediction_service.served_model import ServedModel
 from prediction_service.servicer import Servicer
@@ -35,6 +38,7 @@ from prediction_service.work_queue import WorkQueue
 __all__ = ["ModelSource", "ServerConfig", "run", "serve"]
 
 logger = logging.getLogger(__name__)
+SERVICES = (codec.SERVICE, open_inference.NAME)
 STOP_S = 1.0  # for what is no prediction (health watches) once predictions have been drained
 
 
@@ -195,12 +199,13 @@ async def _serve(engine: Engine, config: ServerConfig) -> None:
             ("grpc.compression_enabled_algorithms_bitset", 1),  # none: 64 MiB of gzip would unpack to 64 GiB
         ],
     )
-    servicer = Servicer(engine, queue, batch_size=config.max_batch, batch_wait_s=config.batch_wait_ms / 1e3)
-    server.add_generic_rpc_handlers((servicer.handler,))
+    answers = Answers(engine, queue, batch_size=config.max_batch, batch_wait_s=config.batch_wait_ms / 1e3)
+    server.add_generic_rpc_handlers((Servicer(answers).handler, OpenInferenceServicer(answers).handler))
     healthy = health.HealthServicer()
-    await healthy.set(codec.SERVICE, health_pb2.HealthCheckResponse.SERVING)
+    for service in SERVICES:
+        await healthy.set(service, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
-    reflection.enable_server_reflection((codec.SERVICE, HEALTH, reflection.SERVICE_NAME), server)
+    reflection.enable_server_reflection((*SERVICES, HEALTH, reflection.SERVICE_NAME), server)
     address = _address(config.host, _bind(server, config))
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -96,6 +96,11 @@ class WorkQueue:
         """Calls inside, waiting and running."""
         return self._inside
 
+    @property
+    def draining(self) -> bool:
+        """Whether new calls are refused."""
+        return self._draining
+
     async def run(self, work: Callable[[], T]) -> T:
         """Run ``work`` in a thread when one is free; work of a call that is cancelled while waiting never starts."""
         async with self.thread() as start:
