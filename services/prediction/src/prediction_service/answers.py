@@ -16,6 +16,7 @@ from perturbcast_client import codec
 from perturbcast_client.messages import Prediction, PredictRequest
 from prediction_service.batches import Batches, Piece
 from prediction_service.engine import Engine, InvalidRequestError, Rows, Slice
+from prediction_service.limits import LimitError
 from prediction_service.plan import Plan
 from prediction_service.work_queue import WorkQueue
 
@@ -77,6 +78,8 @@ class Answers:
     def _plan(self, data: bytes, decode: Decode) -> Plan:
         try:
             request = decode(data)
+        except (InvalidRequestError, LimitError):  # say by themselves what they are
+            raise
         except ValueError as error:
             raise InvalidRequestError(str(error)) from error
         if not request.request_id:
