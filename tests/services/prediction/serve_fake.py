@@ -87,6 +87,7 @@ def main() -> None:
     parser.add_argument("--config", type=json.loads, default={})
     parser.add_argument("--limits", type=json.loads, default={})
     parser.add_argument("--security", type=json.loads, default={})
+    parser.add_argument("--log", type=json.loads, default='"text"')
     parser.add_argument("--ready-file", type=Path)
     parser.add_argument("--journal", type=Path)
     given = parser.parse_args()
@@ -95,7 +96,9 @@ def main() -> None:
     from prediction_service.limits import Limits
     from prediction_service.security import Security
     from prediction_service.served_model import ServedModel
-    from prediction_service.server import ServerConfig, serve
+    from prediction_service.server import ServerConfig, log_to_stderr, serve
+
+    log_to_stderr(given.log)
 
     served = ServedModel(
         name="known",

@@ -6,7 +6,6 @@ gives it to ``Client``. Every call has a deadline.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
@@ -15,17 +14,10 @@ import grpc
 
 from perturbcast_client import channel as channels
 from perturbcast_client import codec
+from perturbcast_client.calls import Model, check_chunk_size, chunks, decoded, make_request, reference
 from perturbcast_client.channel import Tls
-from perturbcast_client.errors import DefectError, from_rpc_error
-from perturbcast_client.messages import (
-    Condition,
-    ControlCells,
-    ModelInfo,
-    ModelRef,
-    Prediction,
-    PredictRequest,
-    Wanted,
-)
+from perturbcast_client.errors import from_rpc_error
+from perturbcast_client.messages import Condition, ModelInfo, Prediction, PredictRequest, Wanted
 
 __all__ = ["Client", "connect"]
 
@@ -111,9 +103,7 @@ class Client:
         """The models that the server answers for, without their genes, contexts and perturbations."""
         return self._call(codec.LIST_MODELS, codec.encode_list_models(), codec.decode_models, timeout_s)
 
-    def get_model(
-        self, model: str | ModelRef, *, include_genes: bool = False, timeout_s: float | None = None
-    ) -> ModelInfo:
+    def get_model(self, model: Model, *, include_genes: bool = False, timeout_s: float | None = None) -> ModelInfo:
         """One model in full.
 
         Args:
@@ -124,12 +114,12 @@ class Client:
         Raises:
             UnknownModelError: no such model; the message lists the known ones.
         """
-        request = codec.encode_get_model(_ref(model), include_genes=include_genes)
+        request = codec.encode_get_model(reference(model), include_genes=include_genes)
         return self._call(codec.GET_MODEL, request, codec.decode_model, timeout_s)
 
     def predict(
         self,
-        model: str | ModelRef,
+        model: Model,
         conditions: Sequence[Condition],
         *,
         controls: Mapping[str, Any] | None = None,
@@ -162,13 +152,13 @@ class Client:
             UnansweredError: a context without controls, a target that the model cannot represent.
             ResourceExhaustedError: too many conditions or cells, too large a reply, or a full queue.
         """
-        request = PredictRequest(
-            model=_ref(model),
-            conditions=tuple(conditions),
-            controls=_cells(controls),
-            genes=tuple(genes),
+        request = make_request(
+            model,
+            conditions,
+            controls=controls,
+            genes=genes,
             genes_sha256=genes_sha256,
-            wanted=wanted or Wanted(),
+            wanted=wanted,
             seed=seed,
             request_id=request_id,
         )
@@ -176,7 +166,7 @@ class Client:
 
     def predict_stream(
         self,
-        model: str | ModelRef,
+        model: Model,
         conditions: Sequence[Condition],
         *,
         chunk_size: int = 256,
@@ -201,15 +191,14 @@ class Client:
             ValueError: ``chunk_size`` is not positive, or the request is malformed; at once, not on iteration.
             ServiceError: as ``predict``, on iteration; predictions yielded before it stand.
         """
-        if chunk_size < 1:
-            raise ValueError(f"chunk_size: a chunk holds at least one condition; got {chunk_size}. Give 1 or more.")
-        request = PredictRequest(
-            model=_ref(model),
-            conditions=tuple(conditions),
-            controls=_cells(controls),
-            genes=tuple(genes),
+        check_chunk_size(chunk_size)
+        request = make_request(
+            model,
+            conditions,
+            controls=controls,
+            genes=genes,
             genes_sha256=genes_sha256,
-            wanted=wanted or Wanted(),
+            wanted=wanted,
             seed=seed,
             request_id=request_id,
         )
@@ -223,53 +212,19 @@ class Client:
             reply = send(request, timeout=self._timeout_s if timeout_s is None else timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
-        return _decoded(method, reply, decode)
+        return decoded(method, reply, decode)
 
     def _stream(self, request: PredictRequest, chunk_size: int, timeout_s: float) -> Iterator[Prediction]:
         method = codec.PREDICT_STREAM
         send = self._channel.stream_stream(
             method.path, request_serializer=method.request.SerializeToString, response_deserializer=None
         )
-        messages = (codec.encode_request(chunk) for chunk in _chunks(request, chunk_size))
+        messages = (codec.encode_request(chunk) for chunk in chunks(request, chunk_size))
         call: Any = send(messages, timeout=timeout_s, metadata=self._metadata)
         try:
             for reply in call:
-                yield _decoded(method, reply, codec.decode_prediction)
+                yield decoded(method, reply, codec.decode_prediction)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
         finally:
             call.cancel()  # a caller that stops early leaves no work behind; no effect on a finished call
-
-
-def _ref(model: str | ModelRef) -> ModelRef:
-    return model if isinstance(model, ModelRef) else ModelRef(name=model)
-
-
-def _cells(controls: Mapping[str, Any] | None) -> tuple[ControlCells, ...]:
-    return tuple(ControlCells.of(context, values) for context, values in (controls or {}).items())
-
-
-def _chunks(request: PredictRequest, size: int) -> Iterator[PredictRequest]:
-    for start in range(0, len(request.conditions), size):
-        conditions = request.conditions[start : start + size]
-        contexts = {condition.context for condition in conditions}
-        controls = tuple(cells for cells in request.controls if cells.context in contexts)
-        # without controls the list has no columns to name, and its hash would stand for the model's genes
-        unlisted = bool(request.genes) and not controls
-        yield dataclasses.replace(
-            request,
-            conditions=conditions,
-            controls=controls,
-            genes=() if unlisted else request.genes,
-            genes_sha256="" if unlisted else request.genes_sha256,
-        )
-
-
-def _decoded(method: codec.Method, reply: bytes, decode: Callable[[Any], T]) -> T:
-    try:
-        return decode(codec.parse(method.response, reply))
-    except ValueError as error:
-        raise DefectError(
-            grpc.StatusCode.INTERNAL,
-            f"The reply to {method.name} breaks the contract: {error} Report it to the server.",
-        ) from error

@@ -6,6 +6,8 @@ is one too, so that a harness that knows nothing of gRPC catches the right thing
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 
 __all__ = [
@@ -97,13 +99,14 @@ def trailing_metadata(status: grpc.StatusCode, retry_after_s: float | None) -> t
 
 def from_rpc_error(error: grpc.RpcError) -> ServiceError:
     """The exception of this module for one that gRPC raised."""
-    assert isinstance(error, grpc.Call)  # what every call of a channel raises is also the call
+    assert isinstance(error, (grpc.Call, grpc.aio.AioRpcError))  # what every call of a channel raises is also the call
     status = error.code()
     message = error.details() or "the server gave no message"
     if status is grpc.StatusCode.UNAVAILABLE:
         message = f"The service is not available ({message}). Check that one runs at the address, or ask again later."
     if status is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in message:  # gRPC's own words, either side
         message = f"{message}: bytes of one message. Send fewer conditions or cells at a time, or use predict_stream."
-    trailing = {key: value for key, value in (error.trailing_metadata() or ()) if key == RETRY_AFTER}
+    metadata: Any = error.trailing_metadata() or ()  # pairs of the two APIs, of different types
+    trailing = {key: value for key, value in metadata if key == RETRY_AFTER}
     retry_after_s = float(trailing[RETRY_AFTER]) if RETRY_AFTER in trailing else None
     return _CLASSES.get(status, ServiceError)(status, message, retry_after_s=retry_after_s)

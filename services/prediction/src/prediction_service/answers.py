@@ -39,13 +39,24 @@ class Answers:
         queue: bounds the calls; of the event loop that the server runs in.
         batch_size: conditions that a model is asked at once, and of a request that are asked in one piece.
         batch_wait_s: how long a request waits at most for others to share a batch, seconds.
+        observe: told the conditions of each batch.
     """
 
-    def __init__(self, engine: Engine, queue: WorkQueue, *, batch_size: int = 256, batch_wait_s: float = 0.002) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        queue: WorkQueue,
+        *,
+        batch_size: int = 256,
+        batch_wait_s: float = 0.002,
+        observe: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self.engine = engine
         self.queue = queue
         self._batch_size = batch_size
-        self.batches: Batches[Slice, Rows] = Batches(queue, engine.answer, size=batch_size, wait_s=batch_wait_s)
+        self.batches: Batches[Slice, Rows] = Batches(
+            queue, engine.answer, size=batch_size, wait_s=batch_wait_s, observe=observe
+        )
 
     async def answer(self, data: bytes, decode: Decode, encode: Encode) -> bytes:
         """The reply to ``data``.
@@ -95,13 +106,20 @@ class Answers:
         prediction = self.engine.finish(plan, parts)
         message = encode(prediction, timings)
         self.engine.limits.check_reply(message.ByteSize())
+        spent_ms = {part: round(ms, 3) for part, ms in timings().items()}
         logger.info(
             "request %s: %d conditions by %s/%s, %s",
             plan.request.request_id,
             len(plan.conditions),
             prediction.model,
             prediction.version,
-            ", ".join(f"{part} {ms:.1f} ms" for part, ms in timings().items()),
+            ", ".join(f"{part} {ms:.1f} ms" for part, ms in spent_ms.items()),
+            extra={
+                "request_id": plan.request.request_id,
+                "model": f"{prediction.model}/{prediction.version}",
+                "conditions": len(plan.conditions),
+                "timings_ms": spent_ms,
+            },
         )
         return bytes(message.SerializeToString())
 

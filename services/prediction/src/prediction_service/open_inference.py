@@ -35,9 +35,10 @@ from perturbcast_client.messages import (
 )
 from prediction_service.wire import open_inference_pb2 as pb
 
-__all__ = ["NAME", "decode_request", "encode_prediction", "model_metadata"]
+__all__ = ["NAME", "SERVICE", "decode_request", "encode_prediction", "model_metadata"]
 
-NAME = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
+NAME = SERVICE.full_name
 PLATFORM = "perturbcast"
 LEVEL = 0.9
 INPUTS = {"perturbation": ("BYTES",), "context": ("BYTES",), "control": ("FP32", "FP64")}

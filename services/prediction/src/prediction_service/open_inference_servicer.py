@@ -15,8 +15,9 @@ from prediction_service.engine import InvalidRequestError, UnknownModelError
 from prediction_service.refusals import guarded
 from prediction_service.wire import open_inference_pb2 as pb
 
-__all__ = ["OpenInferenceServicer"]
+__all__ = ["METHODS", "OpenInferenceServicer"]
 
+METHODS = tuple(f"/{open_inference.NAME}/{method.name}" for method in open_inference.SERVICE.methods)
 SERVER = "perturbcast-prediction"
 
 

@@ -42,7 +42,7 @@ async def guarded(answer: Callable[[], Awaitable[T]], context: Any) -> T:
         # the one place that catches everything: whatever broke, the caller gets an id, the log gets the trace,
         # and the process lives on
         defect = uuid.uuid4().hex
-        logger.exception("defect %s", defect)
+        logger.exception("defect %s", defect, extra={"defect": defect})
         status, trailing = grpc.StatusCode.INTERNAL, ()
         message = (
             f"The service answers or refuses by rule; this request met a defect, logged as {defect}. "

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import ipaddress
 import logging
@@ -25,10 +26,12 @@ from grpc_reflection.v1alpha import reflection
 from perturbcast.stores.atomic import write_bytes
 from perturbcast.training import load_model
 from perturbcast_client import codec
-from prediction_service import open_inference
+from prediction_service import open_inference, open_inference_servicer, servicer
 from prediction_service.answers import Answers
 from prediction_service.engine import Engine
+from prediction_service.json_log import JsonFormatter
 from prediction_service.limits import Limits
+from prediction_service.metrics import Metrics
 from prediction_service.open_inference_servicer import OpenInferenceServicer
 from prediction_service.security import Security
 from prediction_service.served_model import ServedModel
@@ -38,6 +41,11 @@ from prediction_service.work_queue import WorkQueue
 __all__ = ["ModelSource", "ServerConfig", "run", "serve"]
 
 logger = logging.getLogger(__name__)
+LOG_FORMATS = {
+    "text": logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"),
+    "json": JsonFormatter(),
+}
+METRICS_HOST = "127.0.0.1"  # names of models and counts of callers are nobody else's business
 SERVICES = (codec.SERVICE, open_inference.NAME)
 STOP_S = 1.0  # for what is no prediction (health watches) once predictions have been drained
 
@@ -75,6 +83,7 @@ class ServerConfig:
         max_concurrent: calls let in at the same time, waiting and running; a stream is one call.
         max_batch: conditions of several requests that a model is asked at once.
         batch_wait_ms: how long a request waits at most for others to share a batch, milliseconds.
+        metrics_port: port of the Prometheus endpoint on loopback, 0 for a free one; None for no endpoint.
         grace_s: seconds that calls in flight get after SIGTERM.
     """
 
@@ -88,6 +97,7 @@ class ServerConfig:
     max_concurrent: int = 64
     max_batch: int = 256
     batch_wait_ms: float = 2.0
+    metrics_port: int | None = None
     grace_s: float = 30.0
 
     def __post_init__(self) -> None:
@@ -125,6 +135,8 @@ def run(
     max_concurrent: int = 64,
     max_batch: int = 256,
     batch_wait_ms: float = 2.0,
+    metrics_port: int | None = None,
+    log_format: str = "text",
     grace_s: float = 30.0,
 ) -> None:
     """Serve models until SIGTERM or SIGINT; prints one line with the address when it answers.
@@ -145,13 +157,15 @@ def run(
         max_concurrent: calls let in at the same time, waiting and running; a stream is one call.
         max_batch: conditions of several requests that a model is asked at once.
         batch_wait_ms: how long a request waits at most for others to share a batch, milliseconds.
+        metrics_port: port of the Prometheus endpoint on loopback, 0 for a free one; None for no endpoint.
+        log_format: ``text`` or ``json``.
         grace_s: seconds that calls in flight get after SIGTERM.
 
     Raises:
         ValueError: a model directory is half-written or changed, the host is public without TLS or tokens, a file of
             TLS or tokens is bad, the port is busy.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr(log_format)
     config = ServerConfig(
         host=host,
         port=port,
@@ -163,6 +177,7 @@ def run(
         max_concurrent=max_concurrent,
         max_batch=max_batch,
         batch_wait_ms=batch_wait_ms,
+        metrics_port=metrics_port,
         grace_s=grace_s,
     )
     served = [
@@ -179,6 +194,19 @@ def run(
     serve(Engine(served, limits=limits), config)
 
 
+def log_to_stderr(form: str) -> None:
+    """Log lines of the whole process as ``text`` or ``json``.
+
+    Raises:
+        ValueError: another form.
+    """
+    if form not in LOG_FORMATS:
+        raise ValueError(f"Log lines are {' or '.join(LOG_FORMATS)}; got {form!r}. Choose one of them.")
+    handler = logging.StreamHandler()
+    handler.setFormatter(LOG_FORMATS[form])
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
 def serve(engine: Engine, config: ServerConfig) -> None:
     """Serve an engine until SIGTERM or SIGINT, then drain and return.
 
@@ -190,8 +218,9 @@ def serve(engine: Engine, config: ServerConfig) -> None:
 
 async def _serve(engine: Engine, config: ServerConfig) -> None:
     queue = WorkQueue(workers=config.workers, capacity=config.max_concurrent)
+    metrics = Metrics([*servicer.METHODS, *open_inference_servicer.METHODS])
     server = grpc.aio.server(
-        interceptors=config.security.interceptors(),
+        interceptors=(metrics, *config.security.interceptors()),
         options=[
             ("grpc.so_reuseport", 0),  # with it a second server on the port would silently take half the calls
             ("grpc.max_receive_message_length", config.max_message_bytes),
@@ -199,7 +228,10 @@ async def _serve(engine: Engine, config: ServerConfig) -> None:
             ("grpc.compression_enabled_algorithms_bitset", 1),  # none: 64 MiB of gzip would unpack to 64 GiB
         ],
     )
-    answers = Answers(engine, queue, batch_size=config.max_batch, batch_wait_s=config.batch_wait_ms / 1e3)
+    answers = Answers(
+        engine, queue, batch_size=config.max_batch, batch_wait_s=config.batch_wait_ms / 1e3, observe=metrics.batch
+    )
+    metrics.watch(waiting=lambda: answers.batches.depth, calls=lambda: queue.calls)
     server.add_generic_rpc_handlers((Servicer(answers).handler, OpenInferenceServicer(answers).handler))
     healthy = health.HealthServicer()
     for service in SERVICES:
@@ -210,7 +242,24 @@ async def _serve(engine: Engine, config: ServerConfig) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await server.start()
+    with contextlib.ExitStack() as closing:
+        if config.metrics_port is not None:
+            metrics_port, close = metrics.serve(host=METRICS_HOST, port=config.metrics_port)
+            closing.callback(close)
+            logger.info("metrics at http://%s:%d/metrics", METRICS_HOST, metrics_port)
+        await server.start()
+        await _until_stopped(server, engine, healthy, queue, stop, address, config)
+
+
+async def _until_stopped(
+    server: grpc.aio.Server,
+    engine: Engine,
+    healthy: health.HealthServicer,
+    queue: WorkQueue,
+    stop: asyncio.Event,
+    address: str,
+    config: ServerConfig,
+) -> None:
     try:
         _announce(address, config.ready_file, models=len(engine.models()))
         await stop.wait()

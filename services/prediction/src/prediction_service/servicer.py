@@ -18,7 +18,9 @@ from prediction_service.answers import Answers, Timings, parse
 from prediction_service.engine import InvalidRequestError
 from prediction_service.refusals import guarded
 
-__all__ = ["Servicer"]
+__all__ = ["METHODS", "Servicer"]
+
+METHODS = tuple(m.path for m in (codec.LIST_MODELS, codec.GET_MODEL, codec.PREDICT, codec.PREDICT_STREAM))
 
 
 class Servicer:

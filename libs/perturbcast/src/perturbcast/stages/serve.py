@@ -32,6 +32,10 @@ def command(
         bool,
         typer.Option("--allow-public-plain-text", help="Bind a public address without TLS or without tokens."),
     ] = False,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Port of the Prometheus endpoint on loopback; 0 takes a free one.")
+    ] = None,
+    log_format: Annotated[str, typer.Option(help="Log lines as text or json.")] = "text",
     ready_file: Annotated[
         Path | None, typer.Option(help="Written with the bound address once requests are answered.")
     ] = None,
@@ -55,6 +59,8 @@ def command(
         client_ca=client_ca,
         token_file=token_file,
         allow_public_plain_text=allow_public_plain_text,
+        metrics_port=metrics_port,
+        log_format=log_format,
         ready_file=ready_file,
         grace_s=grace,
     )
