@@ -1,7 +1,7 @@
 """How a channel to a service is opened: TLS by files, a token, retries by gRPC's own service config.
 
 Retries are gRPC's: a call that ends with UNAVAILABLE or RESOURCE_EXHAUSTED before its first reply is sent again after
-0.1, 0.3, 0.9 and 2 seconds (each by up to a fifth more or less), never beyond its deadline. A server that knows better
+0.2, 0.8, 3.2 and 8 seconds (each by up to a fifth more or less), never beyond its deadline. A server that knows better
 says so by pushback: how long to wait where its queue is full, never where a request is over a limit.
 """
 
@@ -71,9 +71,9 @@ def options(*, max_message_bytes: int = codec.MAX_MESSAGE_BYTES, attempts: int =
     if attempts > 1:
         method["retryPolicy"] = {
             "maxAttempts": attempts,
-            "initialBackoff": "0.1s",
-            "maxBackoff": "2s",
-            "backoffMultiplier": 3,
+            "initialBackoff": "0.2s",
+            "maxBackoff": "8s",  # in all 12 s: a server that was killed is back by then
+            "backoffMultiplier": 4,
             "retryableStatusCodes": list(RETRIED),
         }
     return [

@@ -33,6 +33,7 @@ from prediction_service.json_log import JsonFormatter
 from prediction_service.limits import Limits
 from prediction_service.metrics import Metrics
 from prediction_service.open_inference_servicer import OpenInferenceServicer
+from prediction_service.registry_watch import Refresh, RegistryWatch, warm
 from prediction_service.security import Security
 from prediction_service.served_model import ServedModel
 from prediction_service.servicer import Servicer
@@ -47,6 +48,8 @@ LOG_FORMATS = {
 }
 METRICS_HOST = "127.0.0.1"  # names of models and counts of callers are nobody else's business
 SERVICES = (codec.SERVICE, open_inference.NAME)
+# calls on their way are told UNAVAILABLE, which clients send again; those that the stop meets are told CANCELLED
+LATECOMERS_S = 0.25
 STOP_S = 1.0  # for what is no prediction (health watches) once predictions have been drained
 
 
@@ -138,6 +141,8 @@ def run(
     metrics_port: int | None = None,
     log_format: str = "text",
     grace_s: float = 30.0,
+    refresh: Refresh | None = None,
+    watch_s: float = 10.0,
 ) -> None:
     """Serve models until SIGTERM or SIGINT; prints one line with the address when it answers.
 
@@ -160,6 +165,9 @@ def run(
         metrics_port: port of the Prometheus endpoint on loopback, 0 for a free one; None for no endpoint.
         log_format: ``text`` or ``json``.
         grace_s: seconds that calls in flight get after SIGTERM.
+        refresh: (name, alias) -> version as served -> what the addresses stand for now, or None where none has moved;
+            asked every ``watch_s`` seconds.
+        watch_s: seconds between looks at the registry.
 
     Raises:
         ValueError: a model directory is half-written or changed, the host is public without TLS or tokens, a file of
@@ -180,18 +188,22 @@ def run(
         metrics_port=metrics_port,
         grace_s=grace_s,
     )
-    served = [
-        ServedModel(
-            name=source["name"],
-            version=source["version"],
-            aliases=tuple(source["aliases"]),
-            model=load_model(source["directory"]),
-            validation_metrics=source["validation_metrics"],
-        )
-        for source in models
-    ]
+    served = [_load(source) for source in models]
+    for one in served:
+        warm(one)
+    watch = None if refresh is None else RegistryWatch(refresh=refresh, load=_load, interval_s=watch_s)
     limits = Limits(max_conditions=max_conditions, max_cells=max_cells, max_reply_bytes=config.max_message_bytes)
-    serve(Engine(served, limits=limits), config)
+    serve(Engine(served, limits=limits), config, watch=watch)
+
+
+def _load(source: ModelSource) -> ServedModel:
+    return ServedModel(
+        name=source["name"],
+        version=source["version"],
+        aliases=tuple(source["aliases"]),
+        model=load_model(source["directory"]),
+        validation_metrics=source["validation_metrics"],
+    )
 
 
 def log_to_stderr(form: str) -> None:
@@ -207,16 +219,16 @@ def log_to_stderr(form: str) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
-def serve(engine: Engine, config: ServerConfig) -> None:
-    """Serve an engine until SIGTERM or SIGINT, then drain and return.
+def serve(engine: Engine, config: ServerConfig, *, watch: RegistryWatch | None = None) -> None:
+    """Serve an engine until SIGTERM or SIGINT, then drain and return; ``watch`` keeps its models up to date.
 
     Raises:
         ValueError: the port is busy.
     """
-    asyncio.run(_serve(engine, config))
+    asyncio.run(_serve(engine, config, watch))
 
 
-async def _serve(engine: Engine, config: ServerConfig) -> None:
+async def _serve(engine: Engine, config: ServerConfig, watch: RegistryWatch | None) -> None:
     queue = WorkQueue(workers=config.workers, capacity=config.max_concurrent)
     metrics = Metrics([*servicer.METHODS, *open_inference_servicer.METHODS])
     server = grpc.aio.server(
@@ -248,6 +260,9 @@ async def _serve(engine: Engine, config: ServerConfig) -> None:
             closing.callback(close)
             logger.info("metrics at http://%s:%d/metrics", METRICS_HOST, metrics_port)
         await server.start()
+        if watch is not None:
+            watching = asyncio.create_task(watch.run(engine))
+            closing.callback(watching.cancel)
         await _until_stopped(server, engine, healthy, queue, stop, address, config)
 
 
@@ -270,6 +285,7 @@ async def _until_stopped(
     left = await queue.drain(grace_s=config.grace_s)
     if left:
         logger.warning("%d calls were not done within the grace period of %g s and are dropped", left, config.grace_s)
+    await asyncio.sleep(LATECOMERS_S)
     await server.stop(STOP_S)
     await queue.close()
     logger.info("stopped")

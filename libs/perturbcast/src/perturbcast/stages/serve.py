@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,9 @@ def command(
         int | None, typer.Option(help="Port of the Prometheus endpoint on loopback; 0 takes a free one.")
     ] = None,
     log_format: Annotated[str, typer.Option(help="Log lines as text or json.")] = "text",
+    watch: Annotated[
+        float, typer.Option(help="Seconds between looks at the registry for aliases that have moved; 0 never looks.")
+    ] = 10.0,
     ready_file: Annotated[
         Path | None, typer.Option(help="Written with the bound address once requests are answered.")
     ] = None,
@@ -63,7 +67,25 @@ def command(
         log_format=log_format,
         ready_file=ready_file,
         grace_s=grace,
+        refresh=_refresher(model) if watch > 0 and any("@" in address for address in model) else None,
+        watch_s=watch,
     )
+
+
+def _refresher(addresses: Sequence[str]) -> Callable[[Mapping[tuple[str, str], str]], list[dict[str, object]] | None]:
+    """What tells the sources anew when an alias is not the version that is served; files are fetched only then."""
+    from perturbcast.tracking import current_version
+
+    aliased = [address for address in addresses if address.startswith("models:/") and "@" in address]
+
+    def refresh(served: Mapping[tuple[str, str], str]) -> list[dict[str, object]] | None:
+        for address in aliased:
+            name, _, alias = address.removeprefix("models:/").partition("@")
+            if served.get((name, alias)) != current_version(address):
+                return [_source(address) for address in addresses]
+        return None
+
+    return refresh
 
 
 def _source(address: str) -> dict[str, object]:
