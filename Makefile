@@ -33,6 +33,7 @@ protos: ## regenerate the committed wire code, with the generator that the clien
 	.venv-wire/bin/python -m pip install --quiet -U pip
 	.venv-wire/bin/python -m pip install --quiet --group libs/perturbcast-client/pyproject.toml:wire
 	.venv-wire/bin/python -m grpc_tools.protoc -I protos --python_out=libs/perturbcast-client/src --pyi_out=libs/perturbcast-client/src protos/perturbcast_client/wire/v1/prediction.proto
+	.venv-wire/bin/python -m grpc_tools.protoc -I protos --python_out=services/prediction/src --pyi_out=services/prediction/src protos/prediction_service/wire/open_inference.proto
 
 schema: .venv/.installed ## write the published JSON schema of report.json from its model
 	python -c 'from perturbcast.evaluation import report_schema as r; from perturbcast.stores.atomic import write_bytes; write_bytes(r.SCHEMA_FILE, r.json_schema().encode())'
