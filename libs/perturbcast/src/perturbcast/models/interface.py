@@ -14,7 +14,8 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from perturbcast.schema import Condition
+from perturbcast.graphs import GeneGraph
+from perturbcast.schema import Condition, PerturbationData
 from perturbcast.stores import Effects
 
 __all__ = ["Response", "ResponseModel", "TrainingSet", "from_state", "to_state"]
@@ -22,15 +23,28 @@ __all__ = ["Response", "ResponseModel", "TrainingSet", "from_state", "to_state"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingSet:
-    """Everything a model may fit: the effects of train conditions, and nothing of any other part.
+    """Everything a model may fit: effects and cells of the train part, and nothing of any other part.
 
     Attributes:
         effects: measured effects of the P train conditions.
         truth: ``uns["truth"]`` of a simulated dataset; only the oracle reads it.
+        cells: the cells of the train part, controls included; None where effects are all there is.
+        graphs: gene graphs over the genes of ``effects``, by name; those made from cells know train cells only.
     """
 
     effects: Effects
     truth: Mapping[str, Any] | None = None
+    cells: PerturbationData | None = None
+    graphs: Mapping[str, GeneGraph] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.cells is not None and self.cells.genes != self.effects.genes:
+            raise ValueError(
+                "Cells and effects of a training set stand in one gene order; these differ. "
+                "Compute the effects from these cells."
+            )
+        for graph in self.graphs.values():
+            graph.check_genes(self.effects.genes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
