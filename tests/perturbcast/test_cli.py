@@ -23,7 +23,7 @@ def run(*words, code=0):
 
 def test_the_verbs_of_the_pipeline_are_there():
     said = run("--help")
-    data = ["datasets", "import", "import-h5ad", "simulate", "split", "splits"]
+    data = ["datasets", "import", "import-h5ad", "simulate", "split", "splits", "graph"]
     rest = ["train", "predict", "evaluate", "leaderboard", "report", "register", "serve", "doctor"]
     for verb in data + rest:
         assert re.search(rf"^  {verb}\s", said, re.MULTILINE), verb

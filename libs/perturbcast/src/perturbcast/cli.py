@@ -27,6 +27,7 @@ VERBS = {
     "simulate": "simulate",
     "split": "split",
     "splits": "splits",
+    "graph": "graph",
     "train": "train",
     "predict": "predict",
     "evaluate": "evaluate",

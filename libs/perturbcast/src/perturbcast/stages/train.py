@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from perturbcast.stages.layout import load_fold, open_data, split_files
+from perturbcast import graphs
+from perturbcast.stages.layout import load_fold, of_fold, open_data, split_files
 from perturbcast.stages.params import model_plugin, options
 from perturbcast.stages.progress import track
 from perturbcast.training import fit, save_model
@@ -24,6 +25,10 @@ def command(
         Path | None, typer.Option(help="Dataset [default: artifacts/datasets/<dataset of the split>.h5ad]")
     ] = None,
     params: Annotated[Path | None, typer.Option(help="Parameter file [default: params.yaml, if there is one]")] = None,
+    graph: Annotated[
+        list[Path] | None,
+        typer.Option(help="Gene graph for models that use one: a graph directory, or a folder of fold_K/ of them."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides every draw of the fit.")] = 0,
 ) -> None:
     """Fit a model on the train part of every fold and calibrate its intervals on the calibration part.
@@ -38,5 +43,6 @@ def command(
     cells = open_data(split, data)
     for file in track(split_files(split), f"train {model} on {split.name}"):
         fold = load_fold(file, cells)
-        fitted = fit(cells, fold, kind=model, plugin=plugin, config=config, seed=seed)
+        loaded = [graphs.load(of_fold(folder, fold.fold)) for folder in graph or ()]
+        fitted = fit(cells, fold, kind=model, plugin=plugin, config=config, seed=seed, graphs=loaded)
         save_model(fitted, out / f"fold_{fold.fold}")
