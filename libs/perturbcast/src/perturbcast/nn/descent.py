@@ -17,7 +17,7 @@ from torch import nn
 
 from perturbcast.nn.stream import Batches
 
-__all__ = ["Best", "Settings", "Task", "check_finite", "learn", "optimiser", "rate"]
+__all__ = ["Best", "Settings", "Task", "check_finite", "learn", "optimiser", "rate", "seed_step"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,6 +95,11 @@ def optimiser(
     return adam, torch.optim.lr_scheduler.LambdaLR(adam, lambda step: rate(step, settings))
 
 
+def seed_step(seed: int, step: int, *, rank: int = 0) -> None:
+    """Seed dropout for one step: every draw is a function of seed, step and rank, so that any step can be resumed."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1))
+
+
 def check_finite(loss: torch.Tensor, step: int) -> None:
     """Refuse to go on from a loss that is not a number.
 
@@ -152,9 +157,9 @@ def learn(task: Task) -> None:
     if task.score is not None:
         best.look(task.score(task.network)[0], 0, task.network)
     with torch.random.fork_rng():
-        torch.manual_seed(task.seed)
         batches = Batches(seed=task.seed, rows=task.n_rows, size=settings.batch, steps=settings.steps)
         for step, index in enumerate(batches, start=1):
+            seed_step(task.seed, step)
             loss = task.loss(task.network, task.batch(index))
             check_finite(loss, step)
             optimizer.zero_grad()
