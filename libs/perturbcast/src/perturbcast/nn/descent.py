@@ -108,7 +108,7 @@ def check_finite(loss: torch.Tensor, step: int) -> None:
     """
     if not bool(torch.isfinite(loss)):
         raise ValueError(
-            f"A loss is finite; that of step {step} is {float(loss)}. Lower learning_rate or clip, or look for values "
+            f"A loss is finite; that of step {step} is {loss.item()}. Lower learning_rate or clip, or look for values "
             "of X that are far from log1p counts."
         )
 

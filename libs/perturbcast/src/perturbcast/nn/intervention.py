@@ -106,7 +106,8 @@ class Intervention(nn.Module):
             )
             for edges, weight in graphs
         )
-        self.choose = nn.Linear(d, max(len(graphs), 1))
+        if graphs:
+            self.choose = nn.Linear(d, len(graphs))
         self.pooled = nn.Linear(d, d, bias=False)
         self.operate = operator.Operator(
             shape.operator, width=d, context=d, bases=shape.bases, adapter=shape.adapter, dropout=shape.dropout

@@ -85,6 +85,8 @@ def command(
         except Interrupted as stopped:
             typer.echo(str(stopped), err=True)
             raise typer.Exit(AGAIN) from stopped
+        for step in learner.resumed:
+            typer.echo(f"fold {fold.fold}: went on from step {step}", err=True)
         if learner.is_first:  # every process of a distributed run holds the same weights; one writes them
             save_model(fitted, out / f"fold_{fold.fold}")
     if by_gradient:

@@ -55,6 +55,8 @@ class Learner:
         checkpoint_every: steps between checkpoints; 0 for signals and the end only.
         progress: show a bar with loss and validation metric.
         history: (step, loss over all processes) of the last task.
+        is_first: this is the process that writes files.
+        resumed: step that each task went on from, where there was a checkpoint.
     """
 
     folder: Path
@@ -66,6 +68,7 @@ class Learner:
     progress: bool = False
     history: list[tuple[int, float]] = dataclasses.field(default_factory=list)
     is_first: bool = True
+    resumed: list[int] = dataclasses.field(default_factory=list)
 
     def __call__(self, task: Task) -> None:
         """Train in place, or go on from the checkpoint of this run; the network is left with its best weights.
@@ -77,6 +80,8 @@ class Learner:
         path = self.folder / f"{task.seed}.ckpt"
         before = read(path, task) if path.is_file() else None
         module = _Descent(task, path=path, every=self.checkpoint_every)
+        if before is not None:
+            self.resumed.append(len(before[OURS]["history"]))
         if before is not None and before[OURS]["finished"]:
             module.load_state_dict(before["state_dict"], strict=True)
             module.best.load_state_dict(before[OURS]["best"])
@@ -93,7 +98,8 @@ class Learner:
                 devices=self.devices,
                 num_nodes=self.num_nodes,
                 precision=self.precision,  # type: ignore[arg-type]  # Lightning checks the word and lists the others
-                strategy="ddp" if self.devices * self.num_nodes > 1 else "auto",
+                # a graph whose gates are closed leaves its layers without a gradient
+                strategy="ddp_find_unused_parameters_true" if self.devices * self.num_nodes > 1 else "auto",
                 max_steps=settings.steps,
                 max_epochs=1,
                 gradient_clip_val=settings.clip,
