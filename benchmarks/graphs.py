@@ -36,12 +36,14 @@ GIGABYTES, SLOWER_PER_EDGE = 2.0, 1.5
 
 def controls(genes: int, cells: int) -> PerturbationData:
     """Control cells with 8 % non-zero values."""
-    x = sp.random(cells, genes, density=0.08, format="csr", dtype=np.float32, random_state=np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    held = rng.random((cells, genes), dtype=np.float32) < 0.08
+    x = sp.csr_matrix(np.where(held, rng.random((cells, genes), dtype=np.float32), 0))
     obs = pd.DataFrame(
         {"perturbation": "control", "is_control": True, "context": "a"}, index=[f"c{i}" for i in range(cells)]
     )
     meta = {"dataset": "random", "content_hash": "0"}
-    return PerturbationData(x=sp.csr_matrix(x), genes=tuple(f"G{i}" for i in range(genes)), obs=obs, meta=meta)
+    return PerturbationData(x=x, genes=tuple(f"G{i}" for i in range(genes)), obs=obs, meta=meta)
 
 
 def measure(genes: int, cells: int, k: int, queue: Any) -> None:

@@ -6,7 +6,7 @@ import gzip
 
 import pytest
 
-SETS = "S1\t\tG0\tG1\tG2\nS2\thttp://x\tG1\tG2\tX9\nS3\t\tG3\tG4\nALL\t\tG0\tG1\tG2\tG3\tG4\tG5\tX1\tX2\n"
+SETS = "S1\t\tG0\tG1\tG2\nS2\thttp://x\tG1\tG2\tX9\nS3\t\tG3\tG4\nS4\t\tG0\tG5\nALL\t\tG0\tG1\tG2\tG3\tG4\tG5\tX1\tX2\n"
 TABLE = "tf,confidence,target,mor\nG0,A,G1,1\nG0,B,G2,-1\nG0,D,G3,-1\nX9,A,G0,1\nG1,A,G1,1\nG0,A,G1,-0.5\n"
 
 

@@ -133,23 +133,14 @@ def test_too_few_controls_are_refused(make_data):
 
 
 def test_overlap_of_gene_sets_by_hand(make_data, files):
-    """Sets of at most 5 genes: S1 {0,1,2}, S2 {1,2,X9}, S3 {3,4}. Both of 1 and 2: S1, S2; of 0: S1 alone."""
+    """Sets of at most 5 genes: S1 {0,1,2}, S2 {1,2,X9}, S3 {3,4}, S4 {0,5}. Both of 0 and 1: S1; either: S1, S2, S4."""
     graph = gene_sets.build(make_data(), gene_sets.Config(file=str(files["sets.gmt.gz"]), max_size=5))
-    half, whole = 0.5, 1.0
-    assert named(graph) == {
-        ("G1", "G0"): half,
-        ("G2", "G0"): half,
-        ("G0", "G1"): half,
-        ("G2", "G1"): whole,
-        ("G0", "G2"): half,
-        ("G1", "G2"): whole,
-        ("G4", "G3"): whole,
-        ("G3", "G4"): whole,
-    }
-    assert graph.provenance["genes_covered"] == 5
+    expected = {("G0", "G1"): 1 / 3, ("G0", "G2"): 1 / 3, ("G1", "G2"): 1.0, ("G3", "G4"): 1.0, ("G0", "G5"): 1 / 2}
+    assert named(graph) == pytest.approx(expected | {edge[::-1]: weight for edge, weight in expected.items()})
+    assert graph.provenance["genes_covered"] == 6
     assert graph.provenance["names_without_gene"] == 1
     only = gene_sets.build(make_data(), gene_sets.Config(file=str(files["sets.gmt.gz"]), max_size=5, k=1))
-    assert {edge for edge in named(only) if edge[1] in ("G1", "G2")} == {("G2", "G1"), ("G1", "G2")}
+    assert {edge for edge in named(only) if edge[1] in ("G0", "G1", "G2")} == {("G5", "G0"), ("G2", "G1"), ("G1", "G2")}
 
 
 def test_factors_from_a_table_are_signed_and_repeated_pairs_averaged(make_data, files):

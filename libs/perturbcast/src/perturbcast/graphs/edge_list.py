@@ -6,7 +6,6 @@ Edges are directed as they are written; for an undirected graph write both direc
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ import pandas as pd
 from perturbcast.graphs.gene_graph import GeneGraph
 from perturbcast.graphs.provenance import MIN_PRIOR_COVERAGE, from_file
 from perturbcast.schema import PerturbationData
+from perturbcast.stores.data_folders import located
 from perturbcast.stores.gene_names import positions, read_table
 
 __all__ = ["FROM_CELLS", "Config", "build"]
@@ -51,7 +51,7 @@ def build(train: PerturbationData, config: Config) -> GeneGraph:
         UsageError: the file does not exist.
         ValueError: a column is missing, a weight is no number, an edge has two weights, or too few genes are named.
     """
-    table = read_table(Path(config.file), what="An edge list")
+    table = read_table(located(config.file), what="An edge list")
     wanted = [config.source_column, config.target_column, *([config.weight_column] if config.weight_column else [])]
     absent = [column for column in wanted if column not in table]
     if absent:
@@ -60,7 +60,7 @@ def build(train: PerturbationData, config: Config) -> GeneGraph:
             f"{', '.join(absent)}, it has {', '.join(table.columns)}. "
             "Name yours with source_column, target_column and weight_column."
         )
-    place = positions(train, gene_ids=Path(config.gene_ids) if config.gene_ids else None)
+    place = positions(train, gene_ids=located(config.gene_ids) if config.gene_ids else None)
     named = {name: place.get(name) for name in (*table[config.source_column], *table[config.target_column])}
     provenance = from_file("edge_list", config, data=train, named=named, least=config.min_coverage)
     table = table[table[config.source_column].isin(place) & table[config.target_column].isin(place)]

@@ -8,7 +8,6 @@ by the order of genes. Memberships are multiplied block by block as sparse array
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,6 +15,7 @@ import scipy.sparse as sp
 from perturbcast.graphs.gene_graph import GeneGraph
 from perturbcast.graphs.provenance import MIN_PRIOR_COVERAGE, from_file
 from perturbcast.schema import PerturbationData
+from perturbcast.stores.data_folders import located
 from perturbcast.stores.gene_names import positions
 from perturbcast.stores.gene_sets import read_gmt
 
@@ -60,13 +60,13 @@ def build(train: PerturbationData, config: Config) -> GeneGraph:
         UsageError: the file does not exist.
         ValueError: it holds no set of a size within bounds, or names too few of the data's genes.
     """
-    sets = [s for s in read_gmt(Path(config.file)).values() if config.min_size <= len(s) <= config.max_size]
+    sets = [s for s in read_gmt(located(config.file)).values() if config.min_size <= len(s) <= config.max_size]
     if not sets:
         raise ValueError(
             f"Overlap needs sets of {config.min_size} to {config.max_size} genes; {config.file} holds none. "
             "Widen min_size and max_size."
         )
-    place = positions(train, gene_ids=Path(config.gene_ids) if config.gene_ids else None)
+    place = positions(train, gene_ids=located(config.gene_ids) if config.gene_ids else None)
     named = {gene: place.get(gene) for genes in sets for gene in genes}
     provenance = from_file("gene_sets", config, data=train, named=named, least=config.min_coverage)
     pairs = [(place[gene], j) for j, genes in enumerate(sets) for gene in genes if gene in place]

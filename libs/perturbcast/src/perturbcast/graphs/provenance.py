@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from perturbcast.graphs.gene_graph import Coverage
 from perturbcast.schema import PerturbationData
+from perturbcast.stores.data_folders import located
 
 __all__ = ["MIN_PRIOR_COVERAGE", "from_cells", "from_file"]
 
@@ -50,7 +50,7 @@ def from_file(
     coverage = Coverage.of(data.genes, covered)
     coverage.require(least, what=f"{source} from {config.file}")
     parameters = dataclasses.asdict(config)
-    files = {key: Path(parameters[key]) for key in ("file", "gene_ids") if parameters[key]}
+    files = {key: located(parameters[key]) for key in ("file", "gene_ids") if parameters[key]}
     return {
         "source": source,
         "parameters": parameters | {key: path.name for key, path in files.items()},

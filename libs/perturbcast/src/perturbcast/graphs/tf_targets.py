@@ -17,6 +17,7 @@ import pandas as pd
 from perturbcast.graphs.gene_graph import GeneGraph
 from perturbcast.graphs.provenance import MIN_PRIOR_COVERAGE, from_file
 from perturbcast.schema import PerturbationData
+from perturbcast.stores.data_folders import located
 from perturbcast.stores.gene_names import positions, read_table
 from perturbcast.stores.gene_sets import read_gmt
 
@@ -49,8 +50,8 @@ def build(train: PerturbationData, config: Config) -> GeneGraph:
         UsageError: the file does not exist.
         ValueError: it is not of either format, or names too few of the data's genes.
     """
-    table = _read(Path(config.file), confidence=config.confidence)
-    place = positions(train, gene_ids=Path(config.gene_ids) if config.gene_ids else None)
+    table = _read(located(config.file), confidence=config.confidence)
+    place = positions(train, gene_ids=located(config.gene_ids) if config.gene_ids else None)
     named = {name: place.get(name) for name in (*table["tf"], *table["target"])}
     provenance = from_file("tf_targets", config, data=train, named=named, least=config.min_coverage)
     there = table["tf"].isin(place) & table["target"].isin(place)
