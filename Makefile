@@ -1,7 +1,7 @@
 # Two commands: 'make demo' and 'make test'. Each target is what a person could type.
 PYTHON ?= python3.11
 PIP_FLAGS := --quiet --disable-pip-version-check -c constraints.txt
-LIBS := -e libs/perturbcast-client -e libs/perturbcast -e services/prediction
+LIBS := -e libs/perturbcast-client -e libs/perturbcast[train] -e services/prediction
 PATHS := libs services tests benchmarks apptainer
 WORKERS ?= 2 # test processes; a file's tests stay in one
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -39,7 +39,7 @@ schema: .venv/.installed ## write the published JSON schema of report.json from 
 	python -c 'from perturbcast.evaluation import report_schema as r; from perturbcast.stores.atomic import write_bytes; write_bytes(r.SCHEMA_FILE, r.json_schema().encode())'
 
 constraints: .venv/.dev ## write the exact versions of this environment to constraints.txt
-	(echo '# The exact versions that CI, containers and the README install; make constraints writes this file anew.'; pip freeze --all --exclude-editable | grep -v ' @ \|^setuptools=\|^perturbcast') > .constraints.partial
+	(echo '# The exact versions that CI, containers and the README install; make constraints writes this file anew.'; pip freeze --all --exclude-editable | sed 's/+cpu$$//' | grep -v ' @ \|^setuptools=\|^perturbcast') > .constraints.partial
 	mv .constraints.partial constraints.txt
 
 .venv/.installed: constraints.txt libs/perturbcast/pyproject.toml libs/perturbcast-client/pyproject.toml services/prediction/pyproject.toml
