@@ -128,3 +128,15 @@ def test_a_comparison_that_looks_at_the_predictions_controls_is_refused(measured
     bought = dataclasses.replace(plain, predicted=plain.predicted + 0.1)
     with pytest.raises(ValueError, match="own controls play no part"):
         check_untwisted(plain, bought)
+
+
+def test_conditions_of_different_batches_are_not_asked(make_data):
+    """A delta above one's own batch's controls tells batches apart, which is no defect of a metric."""
+    data = make_data(perturbations=PERTURBATIONS, contexts=("a",), genes=12, cells=25)
+    measured = measure(data, cells=data.obs.index, conditions=data.conditions, train_mean=None)
+    apart = measured.truth.control + 0.01 * np.arange(len(data.conditions))[:, None]
+    batched = dataclasses.replace(measured, truth=dataclasses.replace(measured.truth, control=apart, _shared={}))
+    gamed = _planted(lambda comparison, config: np.full(len(comparison.truth.conditions), 0.6))
+    bounds_of(batched, panel=[gamed], complete=True, weight=None, seed=0)
+    with pytest.raises(ValueError, match="can be gamed"):
+        bounds_of(measured, panel=[gamed], complete=True, weight=None, seed=0)
