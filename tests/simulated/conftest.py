@@ -80,14 +80,16 @@ def _predictions(model, rule, seed, changes):
 
 
 @functools.cache
-def _losses(model, rule, seed, mixed_up, changes):
+def _losses(model, rule, seed, mixed_up, changes, panel_name="spine"):
     """Metric id -> (loss, entry of metrics.json) over the test conditions of all folds."""
     scored = []
     for fold, prediction in zip(_folds(rule, seed, changes), _predictions(model, rule, seed, changes), strict=True):
         if mixed_up:
             prediction = _mixed_up(prediction, np.random.default_rng([seed, fold.fold]))
         data = _simulate(seed, changes)
-        scored.append(evaluate_prediction(data, prediction, cells=fold.parts["test"], train_mean=None))
+        scored.append(
+            evaluate_prediction(data, prediction, cells=fold.parts["test"], train_mean=None, panel_name=panel_name)
+        )
     entries = summarise(scored).metrics
     return {name: (_loss(entry), entry) for name, entry in entries.items() if entry["value"] is not None}
 
@@ -116,9 +118,9 @@ class Screens:
     models = tuple(catalog.names("models"))
     learned = tuple(name for name in catalog.names("models") if name not in (*FLOORS, "truth"))
 
-    def entries(self, model, seed):
+    def entries(self, model, seed, panel_name="spine"):
         """Metric id -> (loss, entry of metrics.json) of one screen."""
-        return _losses(model, self.rule, seed, False, self.changes)
+        return _losses(model, self.rule, seed, False, self.changes, panel_name)
 
     def bounded(self, model, seed):
         """Metric id -> entry of metrics.json with ceilings and degenerate rows, of one screen."""

@@ -9,19 +9,16 @@ pytestmark = pytest.mark.slow
 
 SANE = {"contexts": 3, "cells": 1350}
 SEEDS = range(6)
-# Metric -> the mean share over screens that an oracle may have: 1 up to the spread between screens (0.02)
-ABOVE = {
-    "perturbench.rmse_average@1": 1.02,
-    "celleval.mae@1": 1.02,
-    "celleval.pearson_delta@1": 1.02,
-    "perturbench.cosine_logfc@1": 1.02,
-    "perturbench.cosine_rank_logfc@1": 1.02,
-    "perturbcast.energy_distance@1": 1.02,
-    # sets by a threshold of significance: in a truth measured anew from noisy effects more genes are just beyond it
-    # than in the first, and those are missed by chance (see evaluation/ceilings.py)
-    "perturbcast.de_overlap_top50@1": 1.1,
-}
-METRICS = tuple(ABOVE)
+METRICS = (
+    "perturbench.rmse_average@1",
+    "celleval.mae@1",
+    "celleval.pearson_delta@1",
+    "perturbench.cosine_logfc@1",
+    "perturbench.cosine_rank_logfc@1",
+    "perturbcast.energy_distance@1",
+    "perturbcast.de_overlap_top50@1",
+)
+SPREAD = 0.02  # of the mean share between sets of six screens
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +33,14 @@ def test_the_oracle_stays_below_the_ceiling(metric, entries, interval):
     shares = np.array([entry[metric]["share_of_range"] for entry in entries], dtype=float)
     low, _ = interval(shares, of=len(METRICS))
     assert low <= 1.0, f"the oracle is above the ceiling on every screen: {shares}"
-    assert shares.mean() <= ABOVE[metric], shares
+    assert shares.mean() <= 1 + SPREAD, shares
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_ceiling_is_no_wishful_number(metric, entries):
     """The oracle gets most of the range: a ceiling far above it would make every model look poor."""
     shares = np.array([entry[metric]["share_of_range"] for entry in entries], dtype=float)
-    assert (shares > 0.5).all(), shares
+    assert (shares > 0.8).all(), shares
 
 
 def test_one_half_alone_would_not_hold_the_oracle(entries):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from perturbcast.calibration import out_of_distribution_score
+from perturbcast.calibration import Support
 from perturbcast.schema import Condition
 
 TRAIN = [Condition("A", "x"), Condition("B", "x"), Condition("A", "y"), Condition("C+D", "y")]
@@ -14,9 +14,7 @@ CONTROL = {"x": np.zeros(4), "y": np.full(4, 2.0)}  # neighbours are 2 apart: th
 
 def _score(*conditions, control=None, train_control=CONTROL):
     rows = [CONTROL[c.context] for c in conditions] if control is None else control
-    return out_of_distribution_score(
-        conditions, control=np.array(rows), train_conditions=TRAIN, train_control=train_control
-    )
+    return Support.of(TRAIN, control_means=train_control).distance(conditions, control=np.array(rows))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,7 @@ __all__ = [
     "Condition",
     "PerturbationData",
     "Prediction",
+    "SharedPerturbations",
     "Split",
     "canonical_hash",
     "canonical_perturbation",
@@ -223,12 +224,54 @@ class PerturbationData:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class SharedPerturbations:
+    """What was done about perturbations that a held-out part measures and train does not.
+
+    Attributes:
+        policy: ``filter`` (left out), ``label`` (kept, the split is mixed) or ``fail`` (there is none, else an error).
+        dropped: part -> perturbations left out of it.
+        kept: part -> perturbations that it holds and train does not.
+    """
+
+    policy: str
+    dropped: Mapping[str, tuple[str, ...]]
+    kept: Mapping[str, tuple[str, ...]]
+
+    @property
+    def mixed(self) -> bool:
+        """Whether test asks for perturbations that train does not hold, on top of what the rule holds out."""
+        return bool(self.kept.get("test"))
+
+    def to_json(self) -> dict[str, Any]:
+        """Counts and names by part."""
+        return {
+            "policy": self.policy,
+            "mixed": self.mixed,
+            **{
+                what: {part: {"count": len(names), "names": list(names)} for part, names in group.items()}
+                for what, group in (("dropped", self.dropped), ("kept", self.kept))
+            },
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
+        """From what ``to_json`` wrote."""
+        groups = {
+            what: {part: tuple(entry["names"]) for part, entry in record[what].items()} for what in ("dropped", "kept")
+        }
+        return cls(policy=record["policy"], **groups)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Split:
     """Which cells may be fitted, selected on, calibrated on and tested on; frozen and hash-locked.
 
     ``parts`` maps ``train``, ``validation``, ``calibration``, ``test`` and ``control_input`` to sorted
     barcodes. ``train`` holds perturbed cells and the controls of train contexts; ``control_input``
-    holds controls of contexts outside train, which are input to prediction and never fitted.
+    holds controls of contexts outside train, and those that the rule withholds (of a held-out donor, say): they are
+    input to prediction and never fitted. ``n_controls`` counts the control cells of each part.
+    ``shared_perturbations`` is None where the rule has no such policy; ``coverage`` counts the genes that train
+    and test share where they are different datasets, else None.
     """
 
     dataset: str
@@ -244,7 +287,11 @@ class Split:
     strata: Mapping[str, str]
     ood_axes: tuple[str, ...]
     warnings: tuple[str, ...]
+    n_controls: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    shared_perturbations: SharedPerturbations | None = None
+    coverage: Mapping[str, Any] | None = None
 
+    FORMAT = "perturbcast.split/2"
     PARTS = ("train", "validation", "calibration", "test", "control_input")
 
     def __post_init__(self) -> None:
@@ -274,7 +321,7 @@ class Split:
     def to_json(self) -> dict[str, Any]:
         """The frozen record without its own hash; barcodes by hash and count."""
         return {
-            "format": "perturbcast.split/1",
+            "format": self.FORMAT,
             "dataset": self.dataset,
             "dataset_hash": self.dataset_hash,
             "rule": self.rule,
@@ -291,6 +338,9 @@ class Split:
                 part: [[c.perturbation, c.context] for c in conditions] for part, conditions in self.conditions.items()
             },
             "strata": dict(self.strata),
+            "n_controls": dict(self.n_controls),
+            "shared_perturbations": self.shared_perturbations and self.shared_perturbations.to_json(),
+            "coverage": self.coverage and dict(self.coverage),
         }
 
     @property

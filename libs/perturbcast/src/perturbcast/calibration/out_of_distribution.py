@@ -19,48 +19,73 @@ Axes: C conditions, G genes.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Self
 
 import numpy as np
 
 from perturbcast.schema import Condition
 
-__all__ = ["out_of_distribution_score"]
+__all__ = ["Support"]
 
 NEW_CONTEXT = 1.0
 NEW_TOGETHER = 0.5
 NEW_PAIR = 0.25
 
 
-def out_of_distribution_score(
-    conditions: Sequence[Condition],
-    *,
-    control: np.ndarray,
-    train_conditions: Sequence[Condition],
-    train_control: Mapping[str, np.ndarray],
-) -> np.ndarray:
-    """Score per condition [condition]; rows do not depend on each other.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Support:
+    """What train held, as far as a new condition is compared with it.
 
-    Args:
-        conditions: conditions asked for.
-        control: [condition, gene] control means that are their input.
-        train_conditions: conditions that the model was fitted on.
-        train_control: context -> control mean [gene] of the train contexts.
+    Attributes:
+        conditions: train conditions.
+        labels: their perturbations.
+        targets: what these perturb, one by one.
+        contexts: their contexts.
+        profiles: [context, gene] control means of train contexts.
+        unit: typical distance between neighbouring ones, units of X.
     """
-    profiles = np.array([train_control[name] for name in sorted(train_control)])
-    unit = _unit(profiles)
-    pairs = set(train_conditions)
-    labels, contexts = {c.perturbation for c in pairs}, {c.context for c in pairs}
-    targets = {target for c in pairs for target in c.targets}
-    scores = np.zeros(len(conditions))
-    for row, condition in enumerate(conditions):
-        scores[row] = _root_mean_square(profiles - control[row]).min() / unit
-        scores[row] += NEW_CONTEXT * (condition.context not in contexts)
-        unseen = np.mean([target not in targets for target in condition.targets])
-        scores[row] += unseen + NEW_TOGETHER * (unseen == 0 and condition.perturbation not in labels)
-        if condition.perturbation in labels and condition.context in contexts:
-            scores[row] += NEW_PAIR * (condition not in pairs)
-    return scores
+
+    conditions: frozenset[Condition]
+    labels: frozenset[str]
+    targets: frozenset[str]
+    contexts: frozenset[str]
+    profiles: np.ndarray
+    unit: float
+
+    @classmethod
+    def of(cls, conditions: Sequence[Condition], *, control_means: Mapping[str, np.ndarray]) -> Self:
+        """From the train conditions and the control means [gene] of their contexts."""
+        profiles = np.array([control_means[name] for name in sorted(control_means)])
+        return cls(
+            conditions=frozenset(conditions),
+            labels=frozenset(c.perturbation for c in conditions),
+            targets=frozenset(target for c in conditions for target in c.targets),
+            contexts=frozenset(c.context for c in conditions),
+            profiles=profiles,
+            unit=_unit(profiles),
+        )
+
+    def distance(self, conditions: Sequence[Condition], *, control: np.ndarray) -> np.ndarray:
+        """Out-of-distribution score [condition]; rows do not depend on each other.
+
+        Args:
+            conditions: conditions asked for.
+            control: [condition, gene] control means that are their input.
+        """
+        nearest = [_root_mean_square(self.profiles - profile).min() for profile in control]
+        return np.array([d / self.unit + self._novelty(c) for c, d in zip(conditions, nearest, strict=True)])
+
+    def _novelty(self, condition: Condition) -> float:
+        unseen = float(np.mean([target not in self.targets for target in condition.targets]))
+        known = condition.perturbation in self.labels, condition.context in self.contexts
+        return (
+            NEW_CONTEXT * (not known[1])
+            + unseen
+            + NEW_TOGETHER * (unseen == 0 and not known[0])
+            + NEW_PAIR * (all(known) and condition not in self.conditions)
+        )
 
 
 def _unit(profiles: np.ndarray) -> float:

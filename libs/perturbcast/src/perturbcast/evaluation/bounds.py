@@ -3,7 +3,9 @@
 They belong to the truth and not to a model, so that all models scored in one pass share them. Floors are scored for
 every metric. Ceilings and degenerate rows are scored for every metric of means and for our own metrics of cells; the
 references' metrics of cells (per-cell tests, transport between cells) would take longer for them than for all models
-together, and are left without, with a note.
+together, and are left without, with a note. Metrics of cells have the ceiling ``split_half`` alone: drawing with
+replacement repeats cells, and shrinking a mean moves cells by their own sampling error; distances between cells take
+both for agreement.
 
 The share of range is 0 at the best trivial answer (a floor or chance) and 1 at the best ceiling, each by the metric's
 own loss. It may be below 0, and above 1 within the error of both.
@@ -33,6 +35,7 @@ DEGENERATE = (
     "scaled_noise",
 )
 OURS = "perturbcast."
+OF_CELLS = ("split_half",)  # ceilings of metrics of cells
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -113,11 +116,16 @@ def _of_metric(measure: Measure, references: References, *, complete: bool) -> M
         scores = measure.score(comparison)
         return np.where(references.undefined[name], np.nan, scores) if name in references.undefined else scores
 
+    absent = {name: references.absent[name] for name in CEILINGS if name in references.absent}
+    if metric.needs == "cells":
+        why = "repeated or moved cells bias distances between cells"
+        absent |= {name: why for name in CEILINGS if name not in OF_CELLS}
+    ceilings = {name: one for name, one in references.ceilings.items() if name not in absent}
     return MetricBounds(
         floors=floors,
-        ceilings={name: values(name, comparison) for name, comparison in references.ceilings.items()},
+        ceilings={name: values(name, comparison) for name, comparison in ceilings.items()},
         degenerate=degenerate | {name: values(name, one) for name, one in references.degenerate.items()},
-        notes=tuple(f"no ceiling {name}: {references.absent[name]}" for name in CEILINGS if name in references.absent),
+        notes=tuple(f"no ceiling {name}: {why}" for name, why in sorted(absent.items())),
     )
 
 

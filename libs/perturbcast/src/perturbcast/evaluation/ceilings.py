@@ -7,18 +7,16 @@
   which is what makes a noisy replicate a good prediction. ``w`` minimises the squared error over the validation
   conditions of the fold (in closed form), whatever part is scored; test cells take no part in it. The cells are
   those of the half, moved.
-- ``resampled``: the measured effect as the prediction of a truth drawn anew from its own cells and controls, with
-  replacement. Between a truth with true effect D and measured effect d = D + e, an oracle is off by e; here d is off
-  by e*, of the same variance (a (n - 1) / n part of it). So errors (RMSE, MAE) of this ceiling are those of an
-  oracle. Where a score also depends on how large effects are beside the noise (correlations, ranks, overlaps), the
-  measured effects are larger than the true ones by their own noise, so that the ceiling lies above an oracle. Cells
-  that are drawn twice bring distances of 0, so that distances between distributions are low as well.
+- ``resampled``: effects of the measured size as the prediction of a truth drawn anew around them, from the measured
+  cells and controls with replacement. An oracle that knows the true effect D is off by the sampling error e of the
+  measured effect d = D + e; here the prediction is off by e*, of the same variance (an (n - 1) / n part of it). So
+  errors (RMSE, MAE) of this ceiling are those of an oracle. Correlations, ranks and overlaps also depend on how large
+  effects are beside the noise, and d is larger than D by its own noise; its variance s^2 is therefore taken out of each
+  gene, ``sign(d) sqrt(max(0, d^2 - s^2))``, which on average is never smaller than D^2: the ceiling is no lower than
+  an oracle, and not much higher.
 
-  A set of significant genes (``perturbcast.de_overlap_top50``) is the exception: noisy effects, measured once more,
-  have more genes just beyond the threshold, so that an oracle can lie some 5 % of the range above this ceiling.
-
-  Of two samples of cells ``perturbcast.energy_distance`` is 0 on average whatever their size; there ``split_half``
-  bounds the oracle, and the repeated cells of a resampled truth make it a little worse.
+Metrics of cells have the first of them alone (see ``bounds``): distances with a null of 0 between two samples of one
+population, whatever their size, are bounded by it.
 
 The best of the three by a metric's own loss is the 1 of its share of range.
 
@@ -26,6 +24,8 @@ Axes: C conditions, G genes.
 """
 
 from __future__ import annotations
+
+import dataclasses
 
 import numpy as np
 
@@ -66,10 +66,12 @@ def ceilings_of(
     """
     truth, other = measured.truth, divided.truth
     again = replicate(measured, seed=seed)
-    predicted = truth.mean + (again.control - truth.control) if measured.relative else truth.mean
+    effect = np.sign(truth.delta) * np.sqrt(np.maximum(truth.delta**2 - truth.error, 0.0))
+    again = dataclasses.replace(again, mean=again.mean - truth.delta + effect, _shared={})
+    predicted = (again.control if measured.relative else truth.control) + effect
     found = {
         "split_half": Comparison(truth=other, predicted=divided.first_mean, cells=divided.first),
-        "resampled": Comparison(truth=again, predicted=predicted, cells=measured.cells),
+        "resampled": Comparison(truth=again, predicted=predicted),
     }
     if weight is not None:
         assert truth.train_mean is not None

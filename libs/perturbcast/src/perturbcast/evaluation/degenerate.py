@@ -1,8 +1,8 @@
 """Predictors that know nothing of a condition, or that a weak metric can be fooled by; and the guard on them.
 
 - ``constant``: the mean profile of all measured conditions of a context, whatever is asked. It peeks at the truth, so
-  that no constant is better.
-- ``shuffled_labels``: the measured conditions of a context, each handed to another condition.
+  that no constant is better. Undefined for a condition alone in its context, whose answer it would be.
+- ``shuffled_labels``: the measured conditions of a context, each handed to another condition; undefined likewise.
 - ``means_without_spread``: exact means, every cell equal to the mean.
 - ``scaled_noise``: noise with each gene's measured effect size in the context.
 - ``control`` and ``twisted_controls`` come from elsewhere: the first is the floor of that name, the second the model
@@ -102,7 +102,8 @@ def degenerate_of(measured: Measured, *, seed: int) -> tuple[dict[str, Compariso
         ),
         "scaled_noise": moved(noise),
     }
-    return found, {"shuffled_labels": other == np.arange(len(other))}
+    alone = other == np.arange(len(other))
+    return found, {"constant": alone, "shuffled_labels": alone}
 
 
 def check_chance(bounds: Bounds, *, panel: Sequence[Measure], truth: Truth) -> None:
@@ -164,10 +165,11 @@ def check_untwisted(plain: Comparison, twisted: Comparison) -> None:
     Raises:
         ValueError: they differ, so that scores could be bought with controls.
     """
-    same = np.array_equal(plain.predicted, twisted.predicted)
+    fields = ("predicted", "variance", "ood_score", "novel")
+    same = all(np.array_equal(getattr(plain, name), getattr(twisted, name)) for name in fields)
     if isinstance(plain.cells, MovedCells) and isinstance(twisted.cells, MovedCells):
-        same &= np.array_equal(plain.cells.delta, twisted.cells.delta)
-    same &= list(plain.half_widths) == list(twisted.half_widths)
+        same = same and np.array_equal(plain.cells.delta, twisted.cells.delta)
+    same = same and list(plain.half_widths) == list(twisted.half_widths)
     same = same and all(np.array_equal(plain.half_widths[k], twisted.half_widths[k]) for k in plain.half_widths)
     if not same:
         raise ValueError(

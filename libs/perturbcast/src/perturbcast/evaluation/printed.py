@@ -1,12 +1,9 @@
-"""Scores on a terminal: value and interval of each metric beside its floors, ceiling and share of range."""
+"""Scores on a terminal: value and interval of each model, under each metric's floors, chance and best ceiling."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-
-from rich import box
-from rich.table import Table
 
 from perturbcast.evaluation.bounds import FLOORS
 from perturbcast.evaluation.summary import Evaluation
@@ -15,48 +12,40 @@ from perturbcast.metrics import metric as descriptor
 __all__ = ["best_ceiling", "interval_text", "number_text", "scores_summary"]
 
 FEW = 12  # metrics of several models: more would scroll away
+SHARE = "share of range: 0 at the best of floors and chance, 1 at the best ceiling"
 
 
-def scores_summary(evaluations: Mapping[str, Evaluation], *, title: str = "") -> Table:
-    """A table, printed with ``rich.console.Console().print``; it fits into 80 columns.
+def scores_summary(evaluations: Mapping[str, Evaluation], *, title: str = "") -> str:
+    """Lines of at most 80 columns (names of models permitting).
 
     Of several models only the first metrics of a panel are shown; all are in metrics.json.
 
     Args:
         evaluations: model -> evaluation of the same panel.
-        title: above the table.
+        title: above the lines.
     """
     listed = list(next(iter(evaluations.values())).metrics)
     shown = listed[: FEW if len(evaluations) > 1 else None]
-    table = Table(
-        title=title or None,
-        title_justify="left",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    table.add_column("metric, model", no_wrap=True)
-    for column in ("value [95 %]", "control", "mean", "chance", "ceiling", "share"):
-        table.add_column(column, justify="right", no_wrap=True)
+    width = max(map(len, evaluations))
+    lines = [title] if title else []
     for metric_id in shown:
-        table.add_row(f"[bold]{metric_id}[/bold]")
-        for model, evaluation in evaluations.items():
-            row = evaluation.metrics[metric_id]
-            table.add_row(
-                f" {model}",
-                f"{number_text(row['value'])} {interval_text(row['interval'])}".strip(),
-                *(number_text(row["floor"][name]) for name in FLOORS),
-                number_text(row["chance"]),
-                number_text(best_ceiling(metric_id, row)),
-                number_text(row["share_of_range"], digits=2),
-            )
-    said = ["control and mean: floors; share: 0 at the best of floors and chance, 1 at the best ceiling"]
-    said += (
-        [f"{len(shown)} of {len(listed)} metrics; all of them are in metrics.json"] if len(shown) < len(listed) else []
-    )
-    table.caption = "\n".join(said)
-    return table
+        rows = {model: evaluation.metrics[metric_id] for model, evaluation in evaluations.items()}
+        # floors and ceilings are the truth's: the same for every model that has a value
+        first = next((row for row in rows.values() if row["value"] is not None), None)
+        if first is None:
+            lines.append(f"{metric_id}  no value: {'; '.join(next(iter(rows.values()))['notes'])}")
+            continue
+        beside = {name: first["floor"][name] for name in FLOORS}
+        beside |= {"chance": first["chance"], "ceiling": best_ceiling(metric_id, first)}
+        known = [f"{name} {number_text(value)}" for name, value in beside.items() if value is not None]
+        lines.append("  ".join([metric_id, *known]))
+        for model, row in rows.items():
+            score = f"{number_text(row['value'])} {interval_text(row['interval'])}".strip()
+            share = "" if row["share_of_range"] is None else f"  share {number_text(row['share_of_range'], digits=2)}"
+            lines.append(f"  {model:<{width}}  {score:<24}{share}".rstrip())
+    if len(shown) < len(listed):
+        lines.append(f"{len(shown)} of {len(listed)} metrics; all of them are in metrics.json")
+    return "\n".join([*lines, SHARE])
 
 
 def best_ceiling(metric_id: str, row: Mapping[str, Any]) -> float | None:

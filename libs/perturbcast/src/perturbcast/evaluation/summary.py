@@ -15,7 +15,7 @@ import pandas as pd
 
 from perturbcast.evaluation.bootstrap import LEVEL, mean_interval
 from perturbcast.evaluation.bounds import CEILINGS, DEGENERATE, FLOORS, share_of_range
-from perturbcast.evaluation.scoring import Scored
+from perturbcast.evaluation.scoring import Scored, ScoredMetric
 from perturbcast.metrics import Metric
 
 __all__ = ["Evaluation", "summarise"]
@@ -95,7 +95,11 @@ def summarise(folds: Sequence[Scored], *, seed: int = 0) -> Evaluation:
             "title": metric.title,
             "notes": _notes(metric, n, len(unique) - n, listed=int((listed & ~defined).sum()))
             + _floor_notes(folds[0].notes, needs=metric.needs, scored=n > 0)
-            + (list(first.notes) + ([] if why is None else [why]) if n else []),
+            + (
+                [*first.notes, *_undefined(of_folds[0], ceilings | degenerate), *([] if why is None else [why])]
+                if n
+                else []
+            ),
         }
         rows += [(*unique[k], metric.id, float(values[k])) for k in np.flatnonzero(listed)]
     table = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(list(COLUMNS[:3]), ignore_index=True)
@@ -132,6 +136,12 @@ def _of_most(values: np.ndarray) -> float | None:
     """
     defined = np.isfinite(values)
     return float(values[defined].mean()) if len(values) and 2 * defined.sum() >= len(values) else None
+
+
+def _undefined(scored: ScoredMetric, beside: Mapping[str, float | None]) -> list[str]:
+    """A note on what was scored and has no value all the same."""
+    empty = [name for name in (*scored.ceilings, *scored.degenerate) if beside[name] is None]
+    return [f"no value of {', '.join(sorted(empty))}: undefined for more than half of the conditions"] if empty else []
 
 
 def _notes(metric: Metric, n: int, n_excluded: int, *, listed: int) -> list[str]:

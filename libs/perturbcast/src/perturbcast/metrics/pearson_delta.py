@@ -4,7 +4,8 @@
 train condition means (``_perturbed``). The first pays for the response that all perturbations share, which the mean
 of train conditions has as well; the second pays for what sets a condition apart from it, so that this mean scores 0
 (Vinas Torne et al. 2025). The two are read together: a model that is good by the first alone has learned the shared
-response.
+response. Where the test context is not one of train, the reference also carries the difference of the baselines, and
+no change at all scores above 0 by ``_perturbed``: read it beside its floor there.
 
 A prediction that is the reference up to a constant says nothing and scores 0, which is chance. A condition that was
 measured as the reference is excluded and counted, as is, for ``_perturbed``, every condition where the train mean is

@@ -74,9 +74,13 @@ def crossed_distance(a: np.ndarray, b: np.ndarray) -> float:
     """Distance with a null of 0 of two groups of at least two projected cells [cell, direction] each."""
     half = min(len(a), len(b)) // 2
     a1, a2, b1, b2 = (np.sort(x[start : 2 * half : 2], axis=0) for x in (a, b) for start in (0, 1))
-    across = np.abs(a1 - b2).mean() + np.abs(a2 - b1).mean()
-    within = np.abs(a1 - a2).mean() + np.abs(b1 - b2).mean()
-    return float(across - within) / 2
+    across = _mean_gap(a1, b2) + _mean_gap(a2, b1)
+    within = _mean_gap(a1, a2) + _mean_gap(b1, b2)
+    return (across - within) / 2
+
+
+def _mean_gap(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a - b).mean(dtype=np.float64))
 
 
 def _directions(genes: int, config: Config) -> np.ndarray:
@@ -87,5 +91,5 @@ def _directions(genes: int, config: Config) -> np.ndarray:
 
 def _projected(cells: Cells, row: int, centre: np.ndarray, directions: np.ndarray, config: Config) -> np.ndarray:
     drawn = cells.draw(row, limit=config.max_cells, seed=config.seed)
-    projected: np.ndarray = ((drawn - centre) @ directions).astype(np.float64)
+    projected: np.ndarray = (drawn - centre) @ directions
     return projected

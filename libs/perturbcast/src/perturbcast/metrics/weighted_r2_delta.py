@@ -4,7 +4,7 @@
 truth against control, brought to 0..1 within the condition, squared, sum 1). Source: weighted delta R2 of Mejia et
 al. 2025 (arXiv 2506.22641), against the matched control for the reason that ``weighted_mse`` gives.
 
-1 is exact; 0 is as good as one number for all genes; no change at all lies a little below 0, and there is no lower
+1 is exact; 0 is as good as one number for all genes; no change at all lies below 0, and there is no lower
 bound. A condition in which no gene changed, or all did by the same amount, is excluded and counted.
 """
 

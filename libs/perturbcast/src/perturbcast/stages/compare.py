@@ -7,9 +7,6 @@ from typing import Annotated, Any
 
 import pandas as pd
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from perturbcast.errors import UsageError
 from perturbcast.evaluation.comparison import by_model, compare
@@ -56,9 +53,8 @@ def command(
         write_json(out / "comparison.json", {"format": "perturbcast.comparisons/1", "comparisons": found})
         table = pd.DataFrame([row for comparison in found for row in _rows(comparison)])
         write_bytes(out / "comparison.csv", table.to_csv(index=False, lineterminator="\n").encode())
-    console = Console()
     for comparison in found:
-        console.print(_table(comparison))
+        typer.echo(_text(comparison))
     if out is not None:
         typer.echo(f"comparison: {out / 'comparison.json'}")
 
@@ -86,28 +82,19 @@ def _rows(found: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _table(found: dict[str, Any]) -> Table:
-    table = Table(
-        title=f"{found['metric_id']} ({found['direction']}), {found['part']}, {found['n']} shared conditions",
-        title_justify="left",
-        caption=f"p-values adjusted by {found['adjustment']}",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    table.add_column("model", no_wrap=True)
-    for column in ("value [95 %]", f"minus {found['baseline']} [95 %]", "p", "adjusted", "verdict"):
-        table.add_column(column, justify="right", no_wrap=True)
+def _text(found: dict[str, Any]) -> str:
+    """Lines of at most 80 columns (names of models permitting)."""
+    lines = [f"{found['metric_id']} ({found['direction']}), {found['part']}, {found['n']} shared conditions"]
+    width = max(map(len, found["models"]))
     for row in _rows(found):
-        table.add_row(
-            row["model"],
-            _with_interval(row, "value", "low", "high"),
-            _with_interval(row, "difference", "difference_low", "difference_high"),
-            number_text(row["p_value"], digits=2),
-            number_text(row["p_adjusted"], digits=2),
-            row["verdict"],
-        )
-    return table
+        line = f"  {row['model']:<{width}}  {_with_interval(row, 'value', 'low', 'high')}"
+        if row["verdict"] != "baseline":
+            difference = _with_interval(row, "difference", "difference_low", "difference_high")
+            adjusted = number_text(row["p_adjusted"], digits=2)
+            line = f"{line:<{width + 28}}  {difference:<24}  p {adjusted:<7} {row['verdict']}"
+        lines.append(line)
+    lines.append(f"  differences are model minus {found['baseline']}; p adjusted by {found['adjustment']}")
+    return "\n".join(lines)
 
 
 def _with_interval(row: dict[str, Any], value: str, low: str, high: str) -> str:

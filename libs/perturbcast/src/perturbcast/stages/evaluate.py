@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from perturbcast.errors import UsageError
 from perturbcast.evaluation.bootstrap import RESAMPLES
@@ -124,7 +123,7 @@ def command(
         words += [("--prediction", given[0]), ("--out", out)]
         provenance = _provenance(words, panel=panel, bounds=bounds, seed=seed)
         write_directory(evaluation, out, provenance={**provenance, "part": "files"})
-        Console().print(scores_summary({given[0].stem: evaluation}))
+        typer.echo(scores_summary({given[0].stem: evaluation}))
         return
     assert split is not None
     parts = part or list(PARTS)
@@ -238,9 +237,8 @@ def _evaluate_split(job: _Job, data: Path | None) -> None:
         curves = curves_of([one.comparison for one in of_folds], strata=strata, axes=fold.ood_axes)
         write_directory(evaluation, job.out / part / job.name / model, provenance=record, curves=curves)
         written[part][model] = evaluation
-    console = Console()
     for part, evaluations in written.items():
-        console.print(scores_summary(evaluations, title=f"{job.name}, {part}"))
+        typer.echo(scores_summary(evaluations, title=f"{job.name}, {part}"))
 
 
 def _check(predicted: Prediction, fold: Split, *, part: str, path: Path) -> None:
