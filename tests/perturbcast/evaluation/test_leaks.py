@@ -80,6 +80,12 @@ def test_a_constant_off_chance_is_seen(folds):
     assert any("off: rank by RMSE" in check["said"] or "off:" in check["said"] for check in found.values())
 
 
+def test_a_constant_above_controls_of_each_batch_is_not_asked(folds):
+    found = leak_checks(folds, split=report_of(0.30), calibration=None, matched_by_batch=True)[-1]
+    assert found["passed"] is None
+    assert "controls are matched by batch" in found["said"]
+
+
 def test_in_distribution_conditions_are_meant_to_be_in_train(data):
     found = checks(splits.make(data, "in_distribution"))
     check = next(check for name, check in found.items() if "as this rule means" in name)

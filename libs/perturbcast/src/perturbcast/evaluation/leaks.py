@@ -19,7 +19,11 @@ TOLERANCE = 1e-6
 
 
 def leak_checks(
-    folds: Sequence[Split], *, split: Mapping[str, Any], calibration: Sequence[str] | None
+    folds: Sequence[Split],
+    *,
+    split: Mapping[str, Any],
+    calibration: Sequence[str] | None,
+    matched_by_batch: bool = False,
 ) -> list[dict[str, Any]]:
     """Checks as ``{"check", "passed": true | false | null, "said"}``; null where it could not be made.
 
@@ -28,13 +32,15 @@ def leak_checks(
         split: the split's part of a report, for the degenerate rows.
         calibration: per fold the sha256 of the cells that the champion's intervals were fitted on, or None where
             its model directories are not at hand.
+        matched_by_batch: conditions of a context have controls of their own batches, above which even a constant
+            answer tells conditions apart.
     """
     return [
         _disjoint(folds),
         _new_at_test(folds),
         _apart_from_calibration(folds),
         _calibrated_on(folds, calibration),
-        _at_chance(split),
+        _at_chance(split, matched_by_batch=matched_by_batch),
     ]
 
 
@@ -118,7 +124,7 @@ def _calibrated_on(folds: Sequence[Split], used: Sequence[str] | None) -> dict[s
     return _check(name, right == len(folds), f"sha256 of the cells agrees in {right} of {len(folds)} folds")
 
 
-def _at_chance(split: Mapping[str, Any]) -> dict[str, Any]:
+def _at_chance(split: Mapping[str, Any], *, matched_by_batch: bool) -> dict[str, Any]:
     """The evaluation itself stops where it is off; this is what it found, on the conditions that the report counts."""
     name = "A constant answer scores chance where conditions are told apart"
     off, n = [], 0
@@ -132,6 +138,9 @@ def _at_chance(split: Mapping[str, Any]) -> dict[str, Any]:
             off.append(f"{metric.title} {constant:.3g} where chance is {chance:.3g}")
     if not n:
         return _check(name, None, "no metric that tells conditions apart was scored with degenerate predictors")
+    if off and matched_by_batch:
+        said = f"controls are matched by batch, and a change above them tells batches apart; off: {', '.join(off)}"
+        return _check(name, None, said)
     return _check(
         name, not off, f"{n - len(off)} of {n} metrics at chance" + (f"; off: {', '.join(off)}" if off else "")
     )

@@ -187,4 +187,5 @@ def _interval(bounds: Sequence[float | None]) -> str:
 
 
 def _probability(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2g}" if value >= 0.001 else "< 0.001"
+    """With its sign of relation, to follow the letter p."""
+    return "–" if value is None else f"= {value:.2g}" if value >= 0.001 else "< 0.001"

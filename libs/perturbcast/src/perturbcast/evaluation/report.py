@@ -159,5 +159,7 @@ def _split(
     }
     split["primary"] = primary(split, metric_id)
     split["per_perturbation"] = means_by("perturbation", tables, split["primary"])
-    split["leaks"] = leak_checks(folds, split=split, calibration=calibration)
+    split["leaks"] = leak_checks(
+        folds, split=split, calibration=calibration, matched_by_batch=record.get("matched_by_batch", False)
+    )
     return split

@@ -30,8 +30,8 @@ def scorecard(report: Mapping[str, Any]) -> Table:
         pad_edge=False,
         collapse_padding=True,
     )
-    table.add_column("split", min_width=19, no_wrap=True)
-    table.add_column("champion", min_width=10)
+    table.add_column("split", min_width=20, no_wrap=True)
+    table.add_column("champion", min_width=9)
     for column in ("test [95 %]", "control", "mean", "ceiling", "share"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("beats", no_wrap=True)
@@ -68,7 +68,7 @@ def _beats(answers: Mapping[str, Any]) -> str:
     """Floors that the champion is clearly better than."""
     words = {"versus_control": "control", "versus_train_mean": "mean"}
     beaten = [word for key, word in words.items() if answers[key]["verdict"] == "better"]
-    return "both" if len(beaten) == len(words) else "".join(beaten) or "neither"
+    return "both" if len(beaten) == len(words) else "".join(beaten) or "none"
 
 
 def _number(value: float | None) -> str:

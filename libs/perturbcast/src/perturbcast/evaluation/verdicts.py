@@ -94,7 +94,7 @@ def _versus(
     if row["p_adjusted"] is None:
         return record | {"said": f"{counted}; one condition says nothing of the spread."}
     verdict = row["verdict"] if row["verdict"] != "undecided" else "no clear difference"
-    return record | {"verdict": verdict, "said": f"{counted}, p = {row['p_adjusted']:.2g} after adjustment."}
+    return record | {"verdict": verdict, "said": f"{counted}; p = {row['p_adjusted']:.2g}, adjusted."}
 
 
 def _shared(models: Mapping[str, Mapping[str, Stored]], metric_id: str) -> bool:

@@ -272,6 +272,7 @@ def _dataset_record(cells: PerturbationData, fold: Split) -> dict[str, Any]:
         "n_conditions": len(cells.conditions),
         "contexts": list(cells.contexts),
         "scale": cells.meta.get("scale"),
+        "matched_by_batch": "batch" in cells.obs,
         "rule": fold.rule,
         "ood_axes": list(fold.ood_axes),
         "split_seed": fold.seed,
