@@ -2,17 +2,22 @@
 PYTHON ?= python3.11
 PIP_FLAGS := --quiet --disable-pip-version-check -c constraints.txt
 LIBS := -e libs/perturbcast-client -e libs/perturbcast -e services/prediction
-PATHS := libs services tests benchmarks
+PATHS := libs services tests benchmarks apptainer
+WORKERS ?= 2 # test processes; a file's tests stay in one
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: demo test lint bench protos constraints clean
+.PHONY: demo test test-cluster lint bench protos constraints clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.installed .venv-client/.installed ## the whole pipeline on real data, then an answer over gRPC
 	perturbcast demo --client-python .venv-client/bin/python
 
 test: .venv/.dev ## every test; real environments and real servers included
-	pytest --cov --cov-report=term
+	pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term
+
+test-cluster: .venv/.dev ## jobs on a real single-node SLURM; as root, it installs Debian's packages for it
+	command -v slurmctld munged || { apt-get update -q && apt-get install -y -q --no-install-recommends slurm-wlm munge; }
+	pytest tests/cluster
 
 lint: .venv/.dev ## format, lint, types, import contracts
 	ruff format --check $(PATHS)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from perturbcast.calibration import Calibration, calibrated_variance, generator_of, sample_cells
+from perturbcast.calibration import calibrated_variance, generator_of, sample_cells
 from perturbcast.schema import Condition
 
 
@@ -69,11 +69,11 @@ def test_a_seed_decides_every_draw_and_a_condition_has_draws_of_its_own():
 
 
 def test_calibrated_variance_has_the_calibrated_widths():
+    """Twice as wide as a normal at two levels, unknown at the third; of the second gene nothing is known."""
     sigma = np.array([[1.0, 0.5]])
-    twice = {0.5: 2 * 0.6744898, 0.9: 2 * 1.6448536, 0.95: np.inf}  # twice as wide as a normal, one level unknown
-    factors = Calibration(factors=twice, conditions=(), n_pairs=9, cells_sha256="", origin="")
-    np.testing.assert_allclose(calibrated_variance(sigma**2, factors.half_widths(sigma**2)), 4 * sigma**2, rtol=1e-6)
-    np.testing.assert_array_equal(calibrated_variance(sigma**2, {0.9: np.full((1, 2), np.inf)}), sigma**2)
+    known, none = np.array([1.0, np.inf]), np.full(2, np.inf)
+    intervals = {0.5: 2 * 0.6744898 * sigma * known, 0.9: 2 * 1.6448536 * sigma * known, 0.95: sigma * none}
+    np.testing.assert_allclose(calibrated_variance(sigma**2, intervals), [[4.0, 0.25]], rtol=1e-6)
 
 
 @pytest.mark.parametrize(

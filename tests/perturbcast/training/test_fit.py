@@ -89,6 +89,17 @@ def test_says_what_was_seen_in_training(make_data):
     assert answer.seen.tolist() == [[True, True, True], [True, False, False], [False, True, False]]
 
 
+def test_an_unseen_context_is_farther_from_train_than_a_seen_one(make_data):
+    data = make_data(contexts=("a", "b", "c", "d"))
+    split = make_split(data, "unseen_context")
+    model = trained(data, split)
+    train = split.conditions["train"][0]
+    asked = [train, Condition(train.perturbation, split.held_out), Condition("NEW", train.context)]
+    scores = model.predict(asked, control_means={split.held_out: np.full(6, 9.0)}).ood_score
+    assert scores[0] == 0.0
+    assert scores[1] > scores[2] > scores[0]
+
+
 def test_unknown_context_without_controls_and_control_itself_are_refused(make_data):
     data = make_data()
     model = trained(data, make_split(data, "unseen_context"))

@@ -37,12 +37,14 @@ def calibrated_variance(variance: np.ndarray, intervals: Mapping[float, np.ndarr
 
     Args:
         variance: [condition, gene] or [gene] the model's variance; the answer where no level has a finite width.
-        intervals: level (0 to 1) -> half width of the same shape; infinite ones are left out.
+        intervals: level (0 to 1) -> half width of the same shape; infinite entries are left out.
     """
-    widths = [
-        half / NormalDist().inv_cdf((1 + level) / 2) for level, half in intervals.items() if np.isfinite(half).all()
-    ]
-    return np.mean(widths, axis=0) ** 2 if widths else variance
+    total, levels = np.zeros_like(variance), np.zeros_like(variance)
+    for level, half in intervals.items():
+        finite = np.isfinite(half)
+        total += np.where(finite, half, 0) / NormalDist().inv_cdf((1 + level) / 2)
+        levels += finite
+    return np.where(levels > 0, (total / np.maximum(levels, 1)) ** 2, variance)
 
 
 def sample_cells(

@@ -14,10 +14,10 @@ import scipy.sparse as sp
 
 from perturbcast.metrics import Cells
 
-__all__ = ["MeasuredCells", "MovedCells"]
+__all__ = ["MeasuredCells", "MovedCells", "drawn"]
 
 
-def _draw(key: str, rows: np.ndarray, *, limit: int, seed: int) -> np.ndarray:
+def drawn(key: str, rows: np.ndarray, *, limit: int, seed: int) -> np.ndarray:
     """At most ``limit`` of ``rows``; a condition's draw does not depend on which other conditions there are."""
     if len(rows) <= limit:
         return rows
@@ -43,7 +43,7 @@ class MeasuredCells:
 
     def draw(self, row: int, *, limit: int, seed: int) -> np.ndarray:
         """At most ``limit`` cells [cell, gene] float32 of condition ``row``."""
-        chosen = _draw(self.keys[row], self.rows[row], limit=limit, seed=seed)
+        chosen = drawn(self.keys[row], self.rows[row], limit=limit, seed=seed)
         return self.x[chosen].toarray().astype(np.float32, copy=False)
 
     def matrix(self, row: int) -> sp.csr_matrix:

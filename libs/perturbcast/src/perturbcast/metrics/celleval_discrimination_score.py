@@ -6,7 +6,10 @@ name as the perturbation is left out of p's own query. Source: cell-eval 0.8.2, 
 ``_l2``, ``_cosine``. Ties share their mean position (the reference leaves them to an unstable sort).
 
 Chance is (P + 1) / 2P. Leaving a gene out for one query only lifts a constant predictor above it (0.510 to 0.54-0.58
-where targets are measured): ``Config(exclude_target=False)`` looks at all genes and gives a constant exactly chance.
+where targets are measured): ``Config(exclude_target=False)`` looks at all genes and gives a constant exactly chance,
+as ``perturbcast.normalised_inverse_rank`` does. The ids keep the reference's rule, since its digits are their promise:
+for them chance is that of targets that are not measured.
+
 Alone in its context a condition cannot be mistaken for another: it is excluded and counted. A delta of no change is
 at cosine distance 1 from everything.
 """
@@ -96,6 +99,7 @@ METRICS = tuple(
         needs="means",
         undefined="excluded",
         undefined_when="the condition is alone in its context",
+        discrimination="lifted",
         config=Config(distance=distance),
     )
     for distance in DISTANCES

@@ -63,4 +63,5 @@ METRIC = Metric(
     needs="means",
     undefined="excluded",
     undefined_when="the condition is alone in its context",
+    discrimination="exact",
 )

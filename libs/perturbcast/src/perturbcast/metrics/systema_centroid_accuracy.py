@@ -28,6 +28,7 @@ METRIC = Metric(
     needs="means",
     undefined="excluded",
     undefined_when="the condition is alone in its context",
+    discrimination="exact",
 )
 
 

@@ -4,7 +4,7 @@
 
 | path | written by |
 |---|---|
-| ``datasets/DATASET.h5ad`` | import, simulate |
+| ``datasets/DATASET.h5ad`` | import, merge, simulate |
 | ``splits/SPLIT/fold_K.json`` | split |
 | ``graphs/SPLIT/GRAPH/fold_K/`` | graph build |
 | ``models/SPLIT/MODEL/fold_K/`` | train |

@@ -83,7 +83,7 @@ def fit(
         genes=data.genes,
         control_means=control_means(train),
         train_conditions=split.conditions["train"],
-        calibration=Calibration(factors={}, conditions=(), n_pairs=0, cells_sha256="", origin=""),
+        calibration=Calibration(factors={}, edges=(), pairs=(), conditions=(), cells_sha256="", origin=""),
     )
     return dataclasses.replace(fitted, calibration=_calibrate(fitted, data, split))
 
@@ -97,6 +97,8 @@ def _calibrate(fitted: TrainedModel, data: PerturbationData, split: Split) -> Ca
         measured=measured.delta,
         predicted=answer.delta,
         variance=answer.variance,
+        control=answer.control,
+        train_control=np.array(list(fitted.control_means.values())),
         conditions=measured.conditions,
         cells=cells,
         forbidden=[*split.parts["train"], *split.parts["validation"], *split.parts["test"]],
