@@ -26,11 +26,23 @@ def draw(controls, delta, variance, *, count=4000, seed=0, **named):
 def test_the_mean_is_control_plus_delta_also_where_most_cells_are_zero():
     controls = make_controls()
     mean = controls.toarray().mean(axis=0, dtype=np.float64)
-    for delta in ([0.4, 0.3, 0.2], [-0.4, -0.3, 0.0]):
+    for delta in ([0.4, 0.3, 0.2], [-0.4, -0.3, 0.0], [3.0, 2.5, 1.0]):
         cells = draw(controls, delta, [0.0, 0.0, 0.0])
-        np.testing.assert_allclose(cells.mean(axis=0, dtype=np.float64), mean + delta, atol=1e-5)
+        np.testing.assert_allclose(cells.mean(axis=0, dtype=np.float64), mean + delta, atol=0.03)
     # adding and clipping would leave gene 1 at mean - 0.1: only its expressing third goes down
     assert np.maximum(controls.toarray()[:, 1] - 0.3, 0).mean() > mean[1] - 0.11
+
+
+def test_a_sparse_gene_changes_by_how_many_cells_express_it_and_a_dense_one_by_how_much():
+    """Gene 1: 1.5 in a third of the cells, mean 0.5. Up by 0.25: half a third more; down by 0.25: (1/2)^(2/3) stay."""
+    controls = make_controls()
+    share = (controls.toarray() > 0).mean(axis=0)
+    up, down = (draw(controls, [sign * 0.25] * 2 + [0.0], [0.0, 0.0, 0.0]) for sign in (1, -1))
+    assert (up[:, 1] > 0).mean() == pytest.approx(share[1] + (1 - share[1]) * 0.25 / 1.5, abs=0.02)
+    kept = 0.5 ** (1 - share[1])
+    assert (down[:, 1] > 0).mean() == pytest.approx(share[1] * kept, abs=0.03)
+    assert (down[:, 0] > 0).all()
+    assert down[:, 0].std() == pytest.approx(0.3 * 1.75 / 2, rel=0.05)
 
 
 def test_no_cell_is_below_zero_and_an_impossible_decrease_ends_there():
