@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -15,14 +17,21 @@ from perturbcast_client.testing import FAKE_MODEL, fake_delta
 ALLOWED = {"grpcio", "numpy", "perturbcast-client", "pip", "protobuf", "setuptools", "typing-extensions"}
 ABSENT = ("anndata", "mlflow", "pandas", "perturbcast", "prediction_service", "scipy", "torch")
 ASK = """
-import importlib.resources, importlib.util, json, sys
-from perturbcast_client import Condition, connect
+import asyncio, importlib.resources, importlib.util, json, sys
+from perturbcast_client import Condition, aio, cli, connect
 from perturbcast_client.testing import FakeServer
 
 with FakeServer() as server, connect(server.address) as client:
     answer = client.predict("fake", [Condition.from_label("B+A", "T cells")])
     (streamed,) = client.predict_stream("fake", answer.conditions)
-assert streamed.delta.tobytes() == answer.delta.tobytes()
+    async def ask():
+        async with aio.connect(server.address) as client:
+            return await client.predict("fake", answer.conditions)
+    awaited = asyncio.run(ask())
+    export = ["export", "fake", "--address", server.address, "--condition", "A", "c", "--controls", "x"]
+    assert cli.main(["models", "--address", server.address]) == 0
+    assert cli.main([*export, "--layout", "npz", "--out", "y"]) == 1, "anndata is an extra"
+assert streamed.delta.tobytes() == answer.delta.tobytes() == awaited.delta.tobytes()
 present = [name for name in sys.argv[1:] if importlib.util.find_spec(name)]
 files = importlib.resources.files("perturbcast_client")
 print(json.dumps({
@@ -42,7 +51,7 @@ def check(environment):
     installed = json.loads(environment.run("-m", "pip", "list", "--format", "json", "--disable-pip-version-check"))
     names = {package["name"].lower().replace("_", "-") for package in installed}
     assert names - ALLOWED == set()
-    answer = json.loads(environment.run("-W", "error", "-c", ASK, *ABSENT))
+    answer = json.loads(environment.run("-W", "error", "-c", ASK, *ABSENT).splitlines()[-1])
     assert answer["present"] == []
     assert answer["typed"]
     expected = fake_delta(Condition.from_label("A+B", "T cells"), FAKE_MODEL.genes)
@@ -56,17 +65,25 @@ def test_alone_with_the_newest_dependencies(root, make_environment):
     check(environment)
 
 
+def interpreter(version):
+    """A Python of that version: on the path, or of pyenv; None where there is none."""
+    places = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python"))
+    for python in (f"python{version}", *map(str, places)):
+        with contextlib.suppress(FileNotFoundError):
+            if subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0:
+                return python
+    return None
+
+
 @pytest.mark.slow
-def test_alone_on_python_3_9_with_the_oldest_dependencies(root, make_environment):
-    try:
-        works = subprocess.run(["python3.9", "-c", ""], capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        works = False
-    if not works:
-        pytest.skip("python3.9 is not installed here")
+@pytest.mark.parametrize("version", ["3.9", "3.10", "3.12", "3.13"])
+def test_alone_on_other_pythons(root, make_environment, version):
+    """With the oldest dependencies on the oldest Python, the newest on all others."""
+    python = interpreter(version)
+    if python is None:
+        pytest.skip(f"python{version} is not installed here")
     client = root / "libs" / "perturbcast-client"
-    environment = make_environment("python3.9")
-    bounds = lower_bounds(client / "pyproject.toml")
-    assert len(bounds) == 3
+    environment = make_environment(python)
+    bounds = lower_bounds(client / "pyproject.toml") if version == "3.9" else []
     environment.install(client, *bounds)
     check(environment)

@@ -22,6 +22,7 @@ from perturbcast_client import (
     ResourceExhaustedError,
     ServiceError,
     UnansweredError,
+    UnauthenticatedError,
     UnavailableError,
     UnknownModelError,
     Wanted,
@@ -59,9 +60,9 @@ def asking():
     """A client of a fake server with its own answer."""
     with contextlib.ExitStack() as stack:
 
-        def make(answer, **timeouts):
+        def make(answer, **options):
             server = stack.enter_context(FakeServer(answer=answer))
-            return stack.enter_context(connect(server.address, **timeouts))
+            return stack.enter_context(connect(server.address, **options))
 
         yield make
 
@@ -155,7 +156,7 @@ def test_a_stream_that_is_left_early_is_cancelled_at_once():
 
     class Channel:
         def stream_stream(self, path, request_serializer, response_deserializer):
-            return lambda requests, timeout: call
+            return lambda requests, timeout, metadata: call
 
     answers = Client(Channel()).predict_stream("fake", ASKED)
     assert next(answers).conditions == (ASKED[0],)
@@ -186,13 +187,14 @@ def test_more_than_grpcs_own_four_megabytes_travel(client):
         (grpc.StatusCode.DEADLINE_EXCEEDED, DeadlineError, TimeoutError),
         (grpc.StatusCode.UNAVAILABLE, UnavailableError, ConnectionError),
         (grpc.StatusCode.INTERNAL, DefectError, ServiceError),
-        (grpc.StatusCode.UNAUTHENTICATED, ServiceError, ServiceError),
+        (grpc.StatusCode.UNAUTHENTICATED, UnauthenticatedError, PermissionError),
+        (grpc.StatusCode.ABORTED, ServiceError, ServiceError),
     ],
     ids=lambda value: value.name if isinstance(value, grpc.StatusCode) else value.__name__,
 )
 @pytest.mark.parametrize("call", ["predict", "predict_stream"])
 def test_refusals_carry_status_and_message(asking, status, kind, builtin, call):
-    client = asking(refusing(status))
+    client = asking(refusing(status), attempts=1)
     with pytest.raises(builtin) as refused:
         client.predict("fake", ASKED) if call == "predict" else list(client.predict_stream("fake", ASKED))
     assert type(refused.value) is kind
@@ -202,10 +204,76 @@ def test_refusals_carry_status_and_message(asking, status, kind, builtin, call):
 
 
 def test_retry_after_is_read_from_the_trailing_metadata(asking):
-    client = asking(refusing(grpc.StatusCode.RESOURCE_EXHAUSTED, retry_after_s=7))
+    client = asking(refusing(grpc.StatusCode.RESOURCE_EXHAUSTED, retry_after_s=7), attempts=1)
     with pytest.raises(ResourceExhaustedError) as refused:
         client.predict("fake", ASKED)
     assert refused.value.retry_after_s == 7.0
+
+
+def failing_first(times, status, **fields):
+    """An answer that refuses the first calls, and counts them."""
+    calls = []
+
+    def answer(request, model):
+        calls.append(request)
+        if len(calls) <= times:
+            raise ServiceError(status, "not now", **fields)
+        return fake_prediction(request, model)
+
+    return answer, calls
+
+
+@pytest.mark.parametrize("call", ["predict", "predict_stream"])
+@pytest.mark.parametrize(
+    ("status", "fields"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, {}),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, {"retry_after_s": 0.05}),
+    ],
+    ids=["unavailable", "full-queue"],
+)
+def test_a_call_is_sent_again_when_that_can_help(asking, status, fields, call):
+    answer, calls = failing_first(2, status, **fields)
+    client = asking(answer)
+    got = client.predict("fake", ASKED) if call == "predict" else next(client.predict_stream("fake", ASKED))
+    assert got.conditions == tuple(ASKED)
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        grpc.StatusCode.RESOURCE_EXHAUSTED,  # over a limit
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.UNAUTHENTICATED,
+    ],
+    ids=lambda status: status.name,
+)
+def test_a_call_is_not_sent_again_when_that_cannot_help(asking, status):
+    answer, calls = failing_first(1, status)
+    with pytest.raises(ServiceError, match="not now"):
+        asking(answer).predict("fake", ASKED)
+    assert len(calls) == 1
+
+
+def test_retries_can_be_turned_off_and_have_an_end(asking):
+    for attempts in (1, 3):
+        answer, calls = failing_first(9, grpc.StatusCode.UNAVAILABLE)
+        with pytest.raises(UnavailableError):
+            asking(answer, attempts=attempts).predict("fake", ASKED)
+        assert len(calls) == attempts
+    for attempts in (0, 6):
+        with pytest.raises(ValueError, match=f"attempts: a call is sent 1 to 5 times; got {attempts}"):
+            connect("127.0.0.1:1", attempts=attempts)
+
+
+def test_retries_end_with_the_deadline(asking):
+    answer, calls = failing_first(9, grpc.StatusCode.UNAVAILABLE)
+    with pytest.raises(DeadlineError):
+        asking(answer).predict("fake", ASKED, timeout_s=0.3)
+    assert 1 <= len(calls) < 5
 
 
 def test_an_unknown_model_is_named_with_the_known(client):
@@ -216,7 +284,10 @@ def test_an_unknown_model_is_named_with_the_known(client):
 def test_no_server_is_said_plainly(server):
     address = server.address
     server.__exit__(None, None, None)
-    with connect(address) as client, pytest.raises(UnavailableError, match=r"is not available .*Check that one runs"):
+    with (
+        connect(address, attempts=1) as client,
+        pytest.raises(UnavailableError, match=r"is not available .*Check that one runs"),
+    ):
         client.list_models()
 
 

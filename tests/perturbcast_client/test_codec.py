@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from perturbcast_client import (
     Condition,
@@ -119,22 +120,22 @@ def test_requests_come_back_equal():
     request = PredictRequest(
         model=ModelRef("m", alias="champion"),
         conditions=(Condition.from_label("B+A", "c"), Condition((Target("D", dose=0.5, kind="drug"),), "e")),
-        controls=(ControlCells(context="e", expression=cells),),
+        controls=(ControlCells(context="e", expression=cells), ControlCells.of("c", sp.csr_matrix(cells))),
         genes=("X", "Y"),
         genes_sha256=gene_list_hash(("X", "Y")),
-        wanted=Wanted(variance=True, interval_level=0.9, expression=True, top_genes=3),
+        wanted=Wanted(variance=True, interval_level=0.9, expression=True, top_genes=3, cells=5),
         request_id="r",
+        seed=2**64 - 1,
     )
     back = codec.decode_request(through(pb.PredictRequest, codec.encode_request(request)))
-    np.testing.assert_array_equal(back.controls[0].expression, cells, strict=True)
-    assert back.controls[0].context == "e"
-    assert (
-        dataclasses.replace(back, controls=()).__dict__ == dataclasses.replace(request, controls=()).__dict__
-        if (not request.genes)
-        else True
-    )
-    for name in ("model", "conditions", "genes", "genes_sha256", "wanted", "request_id"):
-        assert getattr(back, name) == getattr(request, name), name
+    dense, sparse = back.controls
+    np.testing.assert_array_equal(dense.expression, cells, strict=True)
+    assert (dense.context, sparse.context) == ("e", "c")
+    for name in ("indptr", "indices", "data", "shape"):
+        np.testing.assert_array_equal(getattr(sparse.expression, name), getattr(sp.csr_matrix(cells), name))
+    for field in dataclasses.fields(PredictRequest):
+        if field.name != "controls":
+            assert getattr(back, field.name) == getattr(request, field.name), field.name
 
 
 @pytest.mark.parametrize("ref", [ModelRef("m"), ModelRef("m", version="3"), ModelRef("m", alias="a")], ids=str)

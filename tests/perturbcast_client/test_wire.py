@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 
 import pytest
 
-PROTO = "perturbcast_client/wire/v1/prediction.proto"
-GENERATED = ("prediction_pb2.py", "prediction_pb2.pyi")
+SOURCES = {  # proto -> the source tree that its code is committed in
+    "perturbcast_client/wire/v1/prediction.proto": "libs/perturbcast-client/src",
+    "prediction_service/wire/open_inference.proto": "services/prediction/src",
+}
 
 
 @pytest.mark.slow
@@ -15,14 +18,15 @@ def test_generating_again_gives_the_committed_bytes(root, make_environment, tmp_
     client = root / "libs" / "perturbcast-client"
     environment = make_environment()
     environment.install(*tomllib.loads((client / "pyproject.toml").read_text())["dependency-groups"]["wire"])
-    made = tmp_path / "made"
-    made.mkdir()
     protos = root / "protos"
-    environment.run(
-        "-m", "grpc_tools.protoc", "-I", protos, f"--python_out={made}", f"--pyi_out={made}", protos / PROTO
-    )
-    folder = client / "src" / "perturbcast_client" / "wire" / "v1"
-    for name in GENERATED:
-        again = (made / "perturbcast_client" / "wire" / "v1" / name).read_bytes()
-        assert again == (folder / name).read_bytes(), f"{name} is stale: run 'make protos'"
-    assert {path.name for path in folder.iterdir() if path.is_file()} == {*GENERATED, "__init__.py"}
+    for proto, tree in SOURCES.items():
+        made = tmp_path / proto.replace("/", "-")
+        made.mkdir()
+        environment.run(
+            "-m", "grpc_tools.protoc", "-I", protos, f"--python_out={made}", f"--pyi_out={made}", protos / proto
+        )
+        again = {path.name: path.read_bytes() for path in made.rglob("*_pb2.py*")}
+        folder = root / tree / Path(proto).parent
+        committed = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+        committed.pop("__init__.py")
+        assert committed == again, f"{proto}: run 'make protos'"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -41,34 +39,19 @@ def directory(data, split, tmp_path_factory):
     return folder
 
 
-@contextlib.contextmanager
-def serving(*words, ready):
-    process = subprocess.Popen([COMMAND, "serve", "--port", "0", "--ready-file", ready, *words])
-    try:
-        for _ in range(300):
-            if ready.is_file():
-                break
-            assert process.poll() is None
-            time.sleep(0.1)
-        yield process, ready.read_text().strip()
-    finally:
-        process.kill()
-        process.wait()
-
-
 def refused(*words):
     done = subprocess.run([COMMAND, "serve", *map(str, words)], capture_output=True, text=True, check=False, timeout=60)
     assert "Traceback" not in done.stderr
     return done.returncode, done.stderr
 
 
-def test_a_prediction_over_grpc_equals_the_offline_one(data, split, directory, tmp_path):
+def test_a_prediction_over_grpc_equals_the_offline_one(data, split, directory, serve_process):
     conditions = split.conditions["test"]
     inputs = control_means(data, among=split.parts["control_input"])
     offline = load_model(directory).predict(conditions, control_means={split.held_out: inputs[split.held_out]})
     held_out = data.subset(split.parts["control_input"])
     cells = held_out.x[np.flatnonzero(held_out.obs["context"].to_numpy() == split.held_out)].toarray()
-    with serving("--model", str(directory), ready=tmp_path / "ready") as (process, address), connect(address) as client:
+    with serve_process("--model", str(directory)) as (process, address), connect(address) as client:
         asked = [Asked.from_label(c.perturbation, c.context) for c in conditions]
         controls = {split.held_out: cells}
         wanted = Wanted(variance=True, interval_level=0.9, expression=True)

@@ -86,24 +86,44 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--config", type=json.loads, default={})
     parser.add_argument("--limits", type=json.loads, default={})
+    parser.add_argument("--security", type=json.loads, default={})
+    parser.add_argument("--log", type=json.loads, default='"text"')
+    parser.add_argument("--registry", type=json.loads, help="file: {version: aliases}, looked at ten times a second")
     parser.add_argument("--ready-file", type=Path)
     parser.add_argument("--journal", type=Path)
     given = parser.parse_args()
 
     from prediction_service.engine import Engine
     from prediction_service.limits import Limits
+    from prediction_service.registry_watch import RegistryWatch
+    from prediction_service.security import Security
     from prediction_service.served_model import ServedModel
-    from prediction_service.server import ServerConfig, serve
+    from prediction_service.server import ServerConfig, log_to_stderr, serve
 
-    served = ServedModel(
-        name="known",
-        version="3",
-        aliases=("champion",),
-        model=KnownModel(given.journal),
-        validation_metrics={"rmse": 0.25},
-    )
-    config = ServerConfig(**{"port": 0, "ready_file": given.ready_file, **given.config})
-    serve(Engine([served], limits=Limits(**given.limits)), config)
+    log_to_stderr(given.log)
+
+    def load(source):
+        if source["version"] == "broken":
+            raise ValueError("this version is half-written")
+        fingerprint = "f" * 64 if source["version"] == "3" else source["version"] * 64
+        return ServedModel(
+            name="known",
+            version=source["version"],
+            aliases=tuple(source["aliases"]),
+            model=KnownModel(given.journal, fingerprint=fingerprint),
+            validation_metrics={"rmse": 0.25},
+        )
+
+    def read(served=None):
+        versions = json.loads(Path(given.registry).read_text()) if given.registry else {"3": ["champion"]}
+        if served == {("known", alias): version for version, aliases in versions.items() for alias in aliases}:
+            return None
+        return [{"name": "known", "version": version, "aliases": aliases} for version, aliases in versions.items()]
+
+    security = Security(**{field: Path(path) for field, path in given.security.items()})
+    config = ServerConfig(**{"port": 0, "ready_file": given.ready_file, "security": security, **given.config})
+    engine = Engine([load(source) for source in read()], limits=Limits(**given.limits))
+    serve(engine, config, watch=RegistryWatch(refresh=read, load=load, interval_s=0.1) if given.registry else None)
 
 
 if __name__ == "__main__":

@@ -226,6 +226,121 @@ def test_refusals_say_field_value_and_way_out(make_engine, request_, error, mess
         engine.predict(request_)
 
 
+class Counting:
+    """The known model; counts how often it is asked, and with how many conditions."""
+
+    def __init__(self, model):
+        self._model = model
+        self.asked = []
+
+    def __getattr__(self, name):
+        return getattr(self._model, name)
+
+    def predict(self, conditions, *, control_means=None):
+        self.asked.append(len(conditions))
+        return self._model.predict(conditions, control_means=control_means)
+
+
+def answer_together(engine, requests):
+    plans = [engine.plan(request) for request in requests]
+    pieces = [piece for plan in plans for piece in engine.slices(plan, size=100)]
+    answers = engine.answer(pieces)
+    return [a if isinstance(a, Exception) else engine.finish(p, [a]) for p, a in zip(plans, answers, strict=True)]
+
+
+def test_requests_that_are_answered_together_get_what_they_would_get_alone(make_engine, known):
+    counting = Counting(known)
+    engine = make_engine(model=counting)
+    wanted = Wanted(variance=True, interval_level=0.9, expression=True, top_genes=2)
+    requests = [
+        make_request("IFNB", "A+B", wanted=wanted),
+        make_request("X", context="NK cells"),
+        make_request("YY", context="T cells", controls=make_controls([[1, 2, 3, 4]]), genes=GENES, wanted=wanted),
+    ]
+    together = answer_together(engine, requests)
+    assert counting.asked == [4], "one call of the model"
+    for request, answer in zip(requests, together, strict=True):
+        alone = engine.predict(request)
+        for field in dataclasses.fields(alone):
+            np.testing.assert_equal(getattr(answer, field.name), getattr(alone, field.name), field.name)
+
+
+def test_two_requests_with_their_own_controls_of_one_context_do_not_mix(make_engine, known):
+    counting = Counting(known)
+    engine = make_engine(model=counting)
+    wanted = Wanted(expression=True)
+    own = [
+        make_request("A", controls=make_controls([row], "B cells"), genes=GENES, wanted=wanted)
+        for row in ([1, 1, 1, 1], [2, 2, 2, 2])
+    ]
+    stored = make_request("A", wanted=wanted)
+    one, plain, two, again = answer_together(engine, [own[0], stored, own[1], stored])
+    starts = [(answer.expression - answer.delta)[0].tolist() for answer in (one, plain, two, again)]
+    assert starts == [[1, 1, 1, 1], [1, 2, 3, 4], [2, 2, 2, 2], [1, 2, 3, 4]]
+    assert sorted(counting.asked) == [1, 1, 2]
+
+
+def test_a_bad_request_among_others_fails_alone(make_engine):
+    asked = [make_request("A"), make_request("IMPOSSIBLE"), make_request("BROKEN"), make_request("B")]
+    one, impossible, broken, two = answer_together(make_engine(), asked)
+    assert (one.conditions, two.conditions) == (asked[0].conditions, asked[3].conditions)
+    assert isinstance(impossible, UnanswerableError)
+    assert isinstance(broken, RuntimeError)
+
+
+def test_a_request_in_slices_is_put_together_in_order(make_engine):
+    engine = make_engine()
+    asked = make_request(*["X" * n for n in range(1, 8)], wanted=Wanted(variance=True, interval_level=0.5, top_genes=1))
+    plan = engine.plan(asked)
+    pieces = engine.slices(plan, size=3)
+    assert [(piece.start, piece.stop) for piece in pieces] == [(0, 3), (3, 6), (6, 7)]
+    sliced, whole = engine.finish(plan, engine.answer(pieces)), engine.predict(asked)
+    for field in dataclasses.fields(whole):
+        np.testing.assert_equal(getattr(sliced, field.name), getattr(whole, field.name), field.name)
+
+
+def test_sampled_cells_have_the_predicted_mean_whatever_the_neighbours(make_engine):
+    rows = np.random.default_rng(0).gamma(2.0, 20.0, size=(50, 4))
+    fields = {
+        "controls": make_controls(rows, "B cells", dtype=np.float64),
+        "genes": GENES[::-1],
+        "wanted": Wanted(cells=30, expression=True),
+        "seed": 7,
+    }
+    both = make_engine().predict(make_request("A", "BB", **fields))
+    assert both.cells.shape == (2, 30, 4)
+    assert both.cells.dtype == np.float32
+    assert (both.cells >= 0).all()
+    alone = make_engine().predict(make_request("BB", **fields))
+    np.testing.assert_array_equal(both.cells[1], alone.cells[0])
+    np.testing.assert_allclose(both.cells.mean(axis=1), both.expression, rtol=0.5)
+
+
+def test_sampled_cells_take_control_cells_of_the_request(make_engine):
+    with pytest.raises(UnanswerableError, match=r"wanted.cells: .*'B cells' has none in the request, .*means only"):
+        make_engine().predict(make_request("A", wanted=Wanted(cells=3)))
+
+
+def test_sampled_cells_count_towards_the_limit_of_the_reply(make_engine):
+    # 1 condition x 4 genes x (8 bytes of delta + 100 cells x 4 bytes)
+    engine = make_engine(limits=Limits(max_reply_bytes=1000))
+    controls = make_controls([[1, 2, 3, 4]], "B cells")
+    with pytest.raises(LimitError, match="this one would have 1632"):
+        engine.predict(make_request("A", controls=controls, genes=GENES, wanted=Wanted(cells=100)))
+
+
+def test_a_plan_keeps_its_model_when_others_are_served(make_engine, known):
+    engine = make_engine()
+    plan = engine.plan(make_request("A"))
+    engine.serve([ServedModel(name="known", version="4", aliases=("champion",), model=known)])
+    (rows,) = engine.answer(engine.slices(plan, size=10))
+    assert engine.finish(plan, [rows]).version == "3"
+    assert engine.predict(make_request("A")).version == "4"
+    with pytest.raises(ValueError, match="at least one model"):
+        engine.serve([])
+    assert engine.predict(make_request("A")).version == "4", "a table that is refused changes nothing"
+
+
 @pytest.mark.parametrize(
     "ref", [ModelRef("other"), ModelRef("known", version="4"), ModelRef("known", alias="beta")], ids=str
 )

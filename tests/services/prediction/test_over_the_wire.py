@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent import futures
 
 import grpc
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
@@ -46,6 +48,13 @@ def make_controls(array=((1, 2, 3, 4),), context="B cells", **tensor):
 
 def with_controls(*args, genes=GENES, **tensor):
     return make_message(controls=make_controls(*args, **tensor), genes=genes)
+
+
+def with_csr(rows=1, columns=4, indptr=(0, 2), indices=(0, 2), data=(1.0, 2.0), genes=GENES, **extra):
+    """Controls of one context as CSR."""
+    parts = {"indptr": np.array(indptr), "indices": np.array(indices), "data": np.array(data, dtype=np.float32)}
+    csr = pb.CsrMatrix(rows=rows, columns=columns, **{name: codec.encode_tensor(a) for name, a in parts.items()})
+    return make_message(controls=[pb.ControlCells(context="B cells", csr=csr, **extra)], genes=genes)
 
 
 def with_condition(*targets, context="B cells"):
@@ -169,6 +178,26 @@ INVALID = [
     ),
     pytest.param(with_controls([[1, np.nan, 3, np.inf]]), r"controls\[0\].expression: .*2 NaN or infinite", id="nan"),
     pytest.param(with_controls([[1, -0.5, 3, 4]]), r"controls\[0\].expression: .*smallest .* is -0.5", id="negative"),
+    pytest.param(with_csr(rows=2), r"controls\[0\].csr.indptr: .*one entry more than the 2 cells", id="csr-rows"),
+    pytest.param(with_csr(rows=-1), r"csr.indptr: .*more than the -1 cells", id="csr-negative-rows"),
+    pytest.param(with_csr(rows=2, indptr=(0, 2, 1)), r"csr.indptr: .*never falls", id="csr-pointers-fall"),
+    pytest.param(with_csr(indptr=(1, 2)), r"csr.indptr: it begins with 0", id="csr-first-pointer"),
+    pytest.param(with_csr(indptr=(0, 3)), r"csr.indices: as many as data .*, 3; got 2 indices", id="csr-values"),
+    pytest.param(with_csr(indices=(0, 4)), r"csr.indices: columns lie between 0 and 3; got 0 to 4", id="csr-column"),
+    pytest.param(with_csr(indices=(-1, 2)), r"csr.indices: .*got -1 to 2", id="csr-negative-column"),
+    pytest.param(with_csr(indices=(2, 2)), r"csr.indices: columns grow within a row", id="csr-column-twice"),
+    pytest.param(with_csr(data=(1, np.nan)), r"controls\[0\].expression: .*1 NaN", id="csr-nan"),
+    pytest.param(with_csr(data=(1, -1)), r"controls\[0\].expression: .*smallest .* is -1", id="csr-negative"),
+    pytest.param(
+        with_csr(columns=2**40, genes=()), r"genes: .*neither genes nor genes_sha256", id="csr-huge-without-genes"
+    ),
+    pytest.param(with_csr(columns=2**40), rf"controls\[0\].expression: .*{2**40} columns for 4 genes", id="csr-huge"),
+    pytest.param(
+        with_csr(expression=pb.Tensor(dtype=pb.Tensor.FLOAT32, shape=[0, 0])),
+        r"controls\[0\].csr: .*this entry has both",
+        id="csr-and-dense",
+    ),
+    pytest.param(make_message(wanted=pb.Wanted(cells=-1)), "wanted.cells: .*got -1", id="negative-cells"),
     pytest.param(
         with_controls(genes=("A", "B", "A", "B")), r"genes: gene names are unique; repeated: A, B", id="genes-twice"
     ),
@@ -219,6 +248,55 @@ def test_the_base_of_the_malformed_requests_is_answered(send):
     """Otherwise the refusals above could have another cause."""
     assert pb.PredictResponse.FromString(send(make_message())).conditions
     assert pb.PredictResponse.FromString(send(with_controls())).conditions
+    assert pb.PredictResponse.FromString(send(with_csr())).conditions
+
+
+def test_huge_csr_columns_by_hash_are_refused_before_an_array_is_made(send):
+    message = with_csr(columns=2**40, genes=())
+    message.genes_sha256 = gene_list_hash(GENES)
+    with pytest.raises(grpc.RpcError, match=rf"one column per gene of the model, 4; got {2**40}") as refused:
+        send(message)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_sparse_controls_give_the_answer_of_dense_ones(client):
+    cells = np.random.default_rng(0).random((20, 4), dtype=np.float32)
+    cells[cells < 0.6] = 0
+    asked = {"genes": GENES, "wanted": Wanted(expression=True, cells=5), "seed": 3}
+    dense, sparse = (
+        client.predict("known", [IFNB], controls={"B cells": x}, **asked) for x in (cells, sp.csr_matrix(cells))
+    )
+    np.testing.assert_allclose(sparse.expression, dense.expression, rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(sparse.cells, dense.cells)
+    assert dense.cells.shape == (1, 5, 4)
+
+
+def test_a_single_request_is_not_behind_a_bulk_stream(start_service):
+    """The stream's chunks take 0.7 s each; a request that arrives meanwhile waits for one of them and no more."""
+    service = start_service(config={"workers": 1})
+    slow = [Condition.from_label("SLOW", "B cells")]
+    with connect(service.address, timeout_s=20) as client:
+        bulk = threading.Thread(target=lambda: list(client.predict_stream("known", slow * 6, chunk_size=1)))
+        bulk.start()
+        wait_for_the_model(service)
+        client.predict("known", [Condition.from_label("SINGLE", "B cells")])
+        assert service.journal.index("SINGLE in B cells") <= 2
+        bulk.join()
+    assert len(service.journal) == 7
+
+
+def test_requests_that_wait_share_a_batch_and_a_bad_one_fails_alone(start_service):
+    service = start_service(config={"workers": 1})
+    with connect(service.address, timeout_s=20) as client, futures.ThreadPoolExecutor(8) as pool:
+        first = pool.submit(client.predict, "known", [Condition.from_label("SLOW", "B cells")])
+        wait_for_the_model(service)
+        labels = ["A", "IMPOSSIBLE", "B", "BROKEN", "C"]
+        asked = [pool.submit(client.predict, "known", [Condition.from_label(label, "B cells")]) for label in labels]
+        one, impossible, two, broken, three = [task.exception(timeout=20) or task.result() for task in asked]
+        first.result()
+    assert [answer.conditions[0].perturbation for answer in (one, two, three)] == ["A", "B", "C"]
+    assert isinstance(impossible, UnansweredError)
+    assert isinstance(broken, DefectError)
 
 
 @pytest.mark.parametrize("method", [codec.LIST_MODELS, codec.GET_MODEL], ids=lambda method: method.name)
@@ -293,15 +371,20 @@ def test_a_defect_gives_an_id_that_is_in_the_log_and_no_trace(service, client):
 
 def test_a_full_queue_says_when_to_ask_again(start_service):
     service = start_service(config={"workers": 1, "max_concurrent": 1})
-    with connect(service.address, timeout_s=20) as client:
+    with (
+        connect(service.address, timeout_s=20, attempts=1) as client,
+        connect(service.address, timeout_s=20) as patient,
+    ):
         slow = threading.Thread(target=client.predict, args=("known", [Condition.from_label("SLOW", "B cells")]))
         slow.start()
         wait_for_the_model(service)
         with pytest.raises(ResourceExhaustedError, match="At most 1 calls") as refused:
             client.predict("known", [IFNB])
         assert refused.value.retry_after_s >= 1
+        started = time.monotonic()
+        assert patient.predict("known", [IFNB]).conditions == (IFNB,), "sent again without a loop of ours"
+        assert time.monotonic() - started > 0.9, "after the time that the server named"
         slow.join()
-        assert client.predict("known", [IFNB]).conditions == (IFNB,)
 
 
 def test_work_whose_deadline_passed_is_dropped(start_service):
@@ -319,7 +402,7 @@ def test_work_whose_deadline_passed_is_dropped(start_service):
 
 def test_streams_that_are_left_early_free_their_places(start_service):
     service = start_service(config={"workers": 1, "max_concurrent": 1})
-    with connect(service.address, timeout_s=20) as client:
+    with connect(service.address, timeout_s=20, attempts=1) as client:
         for _ in range(3):
             answers = client.predict_stream("known", [IFNB] * 1000, chunk_size=1)
             next(answers)

@@ -4,6 +4,7 @@
 every refusal is a ``ServiceError`` with the status and the message of the service.
 """
 
+from perturbcast_client.channel import Tls
 from perturbcast_client.client import Client, connect
 from perturbcast_client.errors import (
     DeadlineError,
@@ -12,6 +13,7 @@ from perturbcast_client.errors import (
     ResourceExhaustedError,
     ServiceError,
     UnansweredError,
+    UnauthenticatedError,
     UnavailableError,
     UnknownModelError,
 )
@@ -44,7 +46,9 @@ __all__ = [
     "SeenInTraining",
     "ServiceError",
     "Target",
+    "Tls",
     "UnansweredError",
+    "UnauthenticatedError",
     "UnavailableError",
     "UnknownModelError",
     "Wanted",

@@ -6,26 +6,18 @@ gives it to ``Client``. Every call has a deadline.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
 import grpc
-import numpy as np
-from numpy.typing import ArrayLike
 
+from perturbcast_client import channel as channels
 from perturbcast_client import codec
-from perturbcast_client.errors import DefectError, from_rpc_error
-from perturbcast_client.messages import (
-    Condition,
-    ControlCells,
-    ModelInfo,
-    ModelRef,
-    Prediction,
-    PredictRequest,
-    Wanted,
-)
+from perturbcast_client.calls import Model, check_chunk_size, chunks, decoded, make_request, reference
+from perturbcast_client.channel import Tls
+from perturbcast_client.errors import from_rpc_error
+from perturbcast_client.messages import Condition, ModelInfo, Prediction, PredictRequest, Wanted
 
 __all__ = ["Client", "connect"]
 
@@ -35,28 +27,38 @@ T = TypeVar("T")
 def connect(
     address: str,
     *,
+    tls: Tls | None = None,
+    token: str = "",
     timeout_s: float = 60.0,
     stream_timeout_s: float = 3600.0,
+    attempts: int = channels.ATTEMPTS,
     max_message_bytes: int = codec.MAX_MESSAGE_BYTES,
 ) -> Client:
-    """A client of the service at ``address`` (``host:port``), in plain text; closing it closes the channel.
+    """A client of the service at ``address`` (``host:port``); closing it closes the channel.
 
     No connection is made before the first call; that one raises ``UnavailableError`` where no server answers.
 
     Args:
         address: ``host:port``.
-        timeout_s: deadline of a call, seconds.
+        tls: how the connection is encrypted; None for plain text.
+        token: bearer token, where the server asks for one.
+        timeout_s: deadline of a call, its retries included, seconds.
         stream_timeout_s: deadline of a whole ``predict_stream``, seconds.
+        attempts: how often a call that finds the server unavailable or full is sent, 1 to 5.
         max_message_bytes: largest request and reply; the server has a limit of its own.
+
+    Raises:
+        ValueError: a token would travel in plain text to another machine, or ``attempts`` is out of range.
+        OSError: a TLS file cannot be read.
     """
-    channel = grpc.insecure_channel(
-        address,
-        options=[
-            ("grpc.max_send_message_length", max_message_bytes),
-            ("grpc.max_receive_message_length", max_message_bytes),
-        ],
+    metadata = channels.authorization(address, token, encrypted=tls is not None)
+    options = channels.options(max_message_bytes=max_message_bytes, attempts=attempts)
+    channel = (
+        grpc.insecure_channel(address, options=options)
+        if tls is None
+        else grpc.secure_channel(address, tls.credentials(), options=options)
     )
-    return Client(channel, timeout_s=timeout_s, stream_timeout_s=stream_timeout_s)
+    return Client(channel, metadata=metadata, timeout_s=timeout_s, stream_timeout_s=stream_timeout_s)
 
 
 class Client:
@@ -67,12 +69,21 @@ class Client:
 
     Args:
         channel: an open channel; ``close`` closes it.
+        metadata: sent with every call, such as the authorization.
         timeout_s: deadline of a call, seconds.
         stream_timeout_s: deadline of a whole ``predict_stream``, seconds.
     """
 
-    def __init__(self, channel: grpc.Channel, *, timeout_s: float = 60.0, stream_timeout_s: float = 3600.0) -> None:
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        *,
+        metadata: Sequence[tuple[str, str]] = (),
+        timeout_s: float = 60.0,
+        stream_timeout_s: float = 3600.0,
+    ) -> None:
         self._channel = channel
+        self._metadata = tuple(metadata)
         self._timeout_s = timeout_s
         self._stream_timeout_s = stream_timeout_s
 
@@ -92,9 +103,7 @@ class Client:
         """The models that the server answers for, without their genes, contexts and perturbations."""
         return self._call(codec.LIST_MODELS, codec.encode_list_models(), codec.decode_models, timeout_s)
 
-    def get_model(
-        self, model: str | ModelRef, *, include_genes: bool = False, timeout_s: float | None = None
-    ) -> ModelInfo:
+    def get_model(self, model: Model, *, include_genes: bool = False, timeout_s: float | None = None) -> ModelInfo:
         """One model in full.
 
         Args:
@@ -105,18 +114,19 @@ class Client:
         Raises:
             UnknownModelError: no such model; the message lists the known ones.
         """
-        request = codec.encode_get_model(_ref(model), include_genes=include_genes)
+        request = codec.encode_get_model(reference(model), include_genes=include_genes)
         return self._call(codec.GET_MODEL, request, codec.decode_model, timeout_s)
 
     def predict(
         self,
-        model: str | ModelRef,
+        model: Model,
         conditions: Sequence[Condition],
         *,
-        controls: Mapping[str, ArrayLike] | None = None,
+        controls: Mapping[str, Any] | None = None,
         genes: Sequence[str] = (),
         genes_sha256: str = "",
         wanted: Wanted | None = None,
+        seed: int = 0,
         request_id: str = "",
         timeout_s: float | None = None,
     ) -> Prediction:
@@ -125,12 +135,14 @@ class Client:
         Args:
             model: its name, or a ``ModelRef``.
             conditions: at least one; repeats are allowed.
-            controls: context -> control cells [cell, gene] in the model's scale; float64 travels as it is, all else
-                as float32. A context without an entry uses the controls stored with the model.
+            controls: context -> control cells [cell, gene] in the model's scale, an array or a scipy.sparse matrix;
+                float64 travels as it is, all else as float32, sparse as CSR. A context without an entry uses the
+                controls stored with the model.
             genes: columns of ``controls``: unique, any order, at least the model's genes.
             genes_sha256: instead of ``genes`` where the columns are the model's; also without controls, to refuse an
                 answer by a model with other genes.
             wanted: what to return beside the mean delta; None for nothing else.
+            seed: of the sampled cells, where some are wanted.
             request_id: echoed, and in the server's log.
             timeout_s: deadline, seconds; None takes the client's.
 
@@ -140,27 +152,29 @@ class Client:
             UnansweredError: a context without controls, a target that the model cannot represent.
             ResourceExhaustedError: too many conditions or cells, too large a reply, or a full queue.
         """
-        request = PredictRequest(
-            model=_ref(model),
-            conditions=tuple(conditions),
-            controls=_cells(controls),
-            genes=tuple(genes),
+        request = make_request(
+            model,
+            conditions,
+            controls=controls,
+            genes=genes,
             genes_sha256=genes_sha256,
-            wanted=wanted or Wanted(),
+            wanted=wanted,
+            seed=seed,
             request_id=request_id,
         )
         return self._call(codec.PREDICT, codec.encode_request(request), codec.decode_prediction, timeout_s)
 
     def predict_stream(
         self,
-        model: str | ModelRef,
+        model: Model,
         conditions: Sequence[Condition],
         *,
         chunk_size: int = 256,
-        controls: Mapping[str, ArrayLike] | None = None,
+        controls: Mapping[str, Any] | None = None,
         genes: Sequence[str] = (),
         genes_sha256: str = "",
         wanted: Wanted | None = None,
+        seed: int = 0,
         request_id: str = "",
         timeout_s: float | None = None,
     ) -> Iterator[Prediction]:
@@ -177,15 +191,15 @@ class Client:
             ValueError: ``chunk_size`` is not positive, or the request is malformed; at once, not on iteration.
             ServiceError: as ``predict``, on iteration; predictions yielded before it stand.
         """
-        if chunk_size < 1:
-            raise ValueError(f"chunk_size: a chunk holds at least one condition; got {chunk_size}. Give 1 or more.")
-        request = PredictRequest(
-            model=_ref(model),
-            conditions=tuple(conditions),
-            controls=_cells(controls),
-            genes=tuple(genes),
+        check_chunk_size(chunk_size)
+        request = make_request(
+            model,
+            conditions,
+            controls=controls,
+            genes=genes,
             genes_sha256=genes_sha256,
-            wanted=wanted or Wanted(),
+            wanted=wanted,
+            seed=seed,
             request_id=request_id,
         )
         return self._stream(request, chunk_size, self._stream_timeout_s if timeout_s is None else timeout_s)
@@ -195,61 +209,22 @@ class Client:
             method.path, request_serializer=method.request.SerializeToString, response_deserializer=None
         )
         try:
-            reply = send(request, timeout=self._timeout_s if timeout_s is None else timeout_s)
+            reply = send(request, timeout=self._timeout_s if timeout_s is None else timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
-        return _decoded(method, reply, decode)
+        return decoded(method, reply, decode)
 
     def _stream(self, request: PredictRequest, chunk_size: int, timeout_s: float) -> Iterator[Prediction]:
         method = codec.PREDICT_STREAM
         send = self._channel.stream_stream(
             method.path, request_serializer=method.request.SerializeToString, response_deserializer=None
         )
-        messages = (codec.encode_request(chunk) for chunk in _chunks(request, chunk_size))
-        call: Any = send(messages, timeout=timeout_s)
+        messages = (codec.encode_request(chunk) for chunk in chunks(request, chunk_size))
+        call: Any = send(messages, timeout=timeout_s, metadata=self._metadata)
         try:
             for reply in call:
-                yield _decoded(method, reply, codec.decode_prediction)
+                yield decoded(method, reply, codec.decode_prediction)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
         finally:
             call.cancel()  # a caller that stops early leaves no work behind; no effect on a finished call
-
-
-def _ref(model: str | ModelRef) -> ModelRef:
-    return model if isinstance(model, ModelRef) else ModelRef(name=model)
-
-
-def _cells(controls: Mapping[str, ArrayLike] | None) -> tuple[ControlCells, ...]:
-    cells = []
-    for context, values in (controls or {}).items():
-        array = np.asarray(values)
-        kept = array if array.dtype == np.float64 else array.astype(np.float32, copy=False)
-        cells.append(ControlCells(context=context, expression=kept))
-    return tuple(cells)
-
-
-def _chunks(request: PredictRequest, size: int) -> Iterator[PredictRequest]:
-    for start in range(0, len(request.conditions), size):
-        conditions = request.conditions[start : start + size]
-        contexts = {condition.context for condition in conditions}
-        controls = tuple(cells for cells in request.controls if cells.context in contexts)
-        # without controls the list has no columns to name, and its hash would stand for the model's genes
-        unlisted = bool(request.genes) and not controls
-        yield dataclasses.replace(
-            request,
-            conditions=conditions,
-            controls=controls,
-            genes=() if unlisted else request.genes,
-            genes_sha256="" if unlisted else request.genes_sha256,
-        )
-
-
-def _decoded(method: codec.Method, reply: bytes, decode: Callable[[Any], T]) -> T:
-    try:
-        return decode(codec.parse(method.response, reply))
-    except ValueError as error:
-        raise DefectError(
-            grpc.StatusCode.INTERNAL,
-            f"The reply to {method.name} breaks the contract: {error} Report it to the server.",
-        ) from error

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from perturbcast_client.messages import (
     Condition,
     ControlCells,
+    CsrMatrix,
     ModelInfo,
     ModelRef,
     Prediction,
@@ -86,6 +87,7 @@ _DTYPES: dict[pb.Tensor.DType, np.dtype[Any]] = {
 }
 _WIRE_DTYPES = {dtype.newbyteorder("="): number for number, dtype in _DTYPES.items()}
 _EXPRESSION = (pb.Tensor.FLOAT32, pb.Tensor.FLOAT64)
+_INTEGERS = (pb.Tensor.INT32, pb.Tensor.INT64)
 _SOURCES = {"stored": pb.CONTROL_SOURCE_STORED, "request": pb.CONTROL_SOURCE_REQUEST}
 _SOURCE_NAMES: dict[int, str] = {number: name for name, number in _SOURCES.items()}
 
@@ -204,15 +206,37 @@ def encode_request(request: PredictRequest) -> pb.PredictRequest:
     return pb.PredictRequest(
         model=_encode_ref(request.model),
         conditions=[_encode_condition(condition) for condition in request.conditions],
-        controls=[
-            pb.ControlCells(context=cells.context, expression=encode_tensor(cells.expression))
-            for cells in request.controls
-        ],
+        controls=[_encode_cells(cells) for cells in request.controls],
         genes=request.genes,
         genes_sha256=request.genes_sha256,
         wanted=pb.Wanted(**vars(request.wanted)),
         request_id=request.request_id,
+        seed=request.seed,
     )
+
+
+def _encode_cells(cells: ControlCells) -> pb.ControlCells:
+    x = cells.expression
+    if not isinstance(x, CsrMatrix):
+        return pb.ControlCells(context=cells.context, expression=encode_tensor(x))
+    parts = {name: encode_tensor(getattr(x, name)) for name in ("indptr", "indices", "data")}
+    return pb.ControlCells(context=cells.context, csr=pb.CsrMatrix(rows=x.shape[0], columns=x.shape[1], **parts))
+
+
+def _decode_cells(message: pb.ControlCells) -> ControlCells:
+    if message.HasField("csr") and message.HasField("expression"):
+        raise ValueError("csr: cells come as expression or as csr; this entry has both. Send one of them.")
+    if not message.HasField("csr"):
+        with _within("expression"):
+            dense = decode_tensor(message.expression, dtypes=_EXPRESSION, ndim=2)
+        return ControlCells(context=message.context, expression=dense)
+    parts = {}
+    with _within("csr"):
+        for name, dtypes in (("indptr", _INTEGERS), ("indices", _INTEGERS), ("data", _EXPRESSION)):
+            with _within(name):
+                parts[name] = decode_tensor(getattr(message.csr, name), dtypes=dtypes, ndim=1)
+        matrix = CsrMatrix(shape=(message.csr.rows, message.csr.columns), **parts)
+    return ControlCells(context=message.context, expression=matrix)
 
 
 def decode_request(message: pb.PredictRequest) -> PredictRequest:
@@ -227,15 +251,14 @@ def decode_request(message: pb.PredictRequest) -> PredictRequest:
             conditions.append(_decode_condition(condition))
     for i, cells in enumerate(message.controls):
         with _within(f"controls[{i}]"):
-            with _within("expression"):
-                expression = decode_tensor(cells.expression, dtypes=_EXPRESSION, ndim=2)
-            controls.append(ControlCells(context=cells.context, expression=expression))
+            controls.append(_decode_cells(cells))
     with _within("wanted"):
         wanted = Wanted(
             variance=message.wanted.variance,
             interval_level=message.wanted.interval_level,
             expression=message.wanted.expression,
             top_genes=message.wanted.top_genes,
+            cells=message.wanted.cells,
         )
     return PredictRequest(
         model=_decode_ref(message.model),
@@ -245,6 +268,7 @@ def decode_request(message: pb.PredictRequest) -> PredictRequest:
         genes_sha256=message.genes_sha256,
         wanted=wanted,
         request_id=message.request_id,
+        seed=message.seed,
     )
 
 
@@ -253,7 +277,8 @@ def decode_request(message: pb.PredictRequest) -> PredictRequest:
 
 def encode_prediction(prediction: Prediction) -> pb.PredictResponse:
     """The reply; absent arrays stay absent."""
-    arrays = {name: getattr(prediction, name) for name in ("delta", "variance", "lower", "upper", "expression")}
+    names = ("delta", "variance", "lower", "upper", "expression", "cells")
+    arrays = {name: getattr(prediction, name) for name in names}
     top_genes = prediction.top_genes or ((),) * len(prediction.conditions)
     rows = zip(prediction.conditions, prediction.seen, prediction.notes, top_genes, prediction.controls)
     return pb.PredictResponse(
@@ -287,11 +312,11 @@ def decode_prediction(message: pb.PredictResponse) -> Prediction:
         ValueError: the reply breaks the contract; begins with the field.
     """
 
-    def tensor(name: str) -> NDArray[Any] | None:
+    def tensor(name: str, *, dtype: int = pb.Tensor.FLOAT64, ndim: int = 2) -> NDArray[Any] | None:
         if not message.HasField(name):
             return None
         with _within(name):
-            return decode_tensor(getattr(message, name), dtypes=(pb.Tensor.FLOAT64,), ndim=2)
+            return decode_tensor(getattr(message, name), dtypes=(dtype,), ndim=ndim)
 
     delta = tensor("delta")
     if delta is None:
@@ -321,6 +346,7 @@ def decode_prediction(message: pb.PredictResponse) -> Prediction:
         upper=tensor("upper"),
         expression=tensor("expression"),
         top_genes=top_genes if any(top_genes) else (),
+        cells=tensor("cells", dtype=pb.Tensor.FLOAT32, ndim=3),
         request_id=message.request_id,
         timings_ms=dict(message.timings_ms),
     )

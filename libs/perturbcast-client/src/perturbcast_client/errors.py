@@ -6,6 +6,8 @@ is one too, so that a harness that knows nothing of gRPC catches the right thing
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 
 __all__ = [
@@ -15,12 +17,15 @@ __all__ = [
     "ResourceExhaustedError",
     "ServiceError",
     "UnansweredError",
+    "UnauthenticatedError",
     "UnavailableError",
     "UnknownModelError",
     "from_rpc_error",
+    "trailing_metadata",
 ]
 
 RETRY_AFTER = "retry-after"
+PUSHBACK = "grpc-retry-pushback-ms"  # of the gRPC retry design: when to send again, negative for never
 
 
 class ServiceError(Exception):
@@ -59,6 +64,10 @@ class DeadlineError(ServiceError, TimeoutError):
     """DEADLINE_EXCEEDED: no answer within the timeout of the call."""
 
 
+class UnauthenticatedError(ServiceError, PermissionError):
+    """UNAUTHENTICATED: the token is missing or unknown."""
+
+
 class UnavailableError(ServiceError, ConnectionError):
     """UNAVAILABLE: no server answers at the address, or it is shutting down."""
 
@@ -73,20 +82,31 @@ _CLASSES: dict[grpc.StatusCode, type[ServiceError]] = {
     grpc.StatusCode.FAILED_PRECONDITION: UnansweredError,
     grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhaustedError,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineError,
+    grpc.StatusCode.UNAUTHENTICATED: UnauthenticatedError,
     grpc.StatusCode.UNAVAILABLE: UnavailableError,
     grpc.StatusCode.INTERNAL: DefectError,
 }
 
 
+def trailing_metadata(status: grpc.StatusCode, retry_after_s: float | None) -> tuple[tuple[str, str], ...]:
+    """What a server sends along with a refusal: when to ask again, for a person and for gRPC's own retries."""
+    if retry_after_s is not None:
+        return ((RETRY_AFTER, f"{retry_after_s:g}"), (PUSHBACK, str(round(retry_after_s * 1000))))
+    if status is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return ((PUSHBACK, "-1"),)  # over a limit: the same request would be over it again
+    return ()
+
+
 def from_rpc_error(error: grpc.RpcError) -> ServiceError:
     """The exception of this module for one that gRPC raised."""
-    assert isinstance(error, grpc.Call)  # what every call of a channel raises is also the call
+    assert isinstance(error, (grpc.Call, grpc.aio.AioRpcError))  # what every call of a channel raises is also the call
     status = error.code()
     message = error.details() or "the server gave no message"
     if status is grpc.StatusCode.UNAVAILABLE:
         message = f"The service is not available ({message}). Check that one runs at the address, or ask again later."
     if status is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in message:  # gRPC's own words, either side
         message = f"{message}: bytes of one message. Send fewer conditions or cells at a time, or use predict_stream."
-    trailing = {key: value for key, value in (error.trailing_metadata() or ()) if key == RETRY_AFTER}
+    metadata: Any = error.trailing_metadata() or ()  # pairs of the two APIs, of different types
+    trailing = {key: value for key, value in metadata if key == RETRY_AFTER}
     retry_after_s = float(trailing[RETRY_AFTER]) if RETRY_AFTER in trailing else None
     return _CLASSES.get(status, ServiceError)(status, message, retry_after_s=retry_after_s)

@@ -16,9 +16,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from perturbcast_client.cells import ControlCells, CsrMatrix, named
+
 __all__ = [
     "Condition",
     "ControlCells",
+    "CsrMatrix",
     "ModelInfo",
     "ModelRef",
     "PredictRequest",
@@ -35,13 +38,6 @@ REQUEST_ID_LENGTH = 128
 def gene_list_hash(genes: Iterable[str]) -> str:
     """Lower-case hex sha256 of the gene names joined by newlines, UTF-8; what ``genes_sha256`` means on the wire."""
     return hashlib.sha256("\n".join(genes).encode()).hexdigest()
-
-
-def _named(field: str, value: str) -> None:
-    if not value or value != value.strip():
-        raise ValueError(
-            f"{field}: a name is not empty and has no blanks around it; got {value!r}. Give the name as in training."
-        )
 
 
 def _listing(names: Sequence[str]) -> str:
@@ -61,7 +57,7 @@ class ModelRef:
     alias: str = ""
 
     def __post_init__(self) -> None:
-        _named("name", self.name)
+        named("name", self.name)
         if self.version and self.alias:
             raise ValueError(
                 f"version: a model is pinned by version or by alias; got {self.version!r} and {self.alias!r}. "
@@ -89,7 +85,7 @@ class Target:
     kind: str = ""
 
     def __post_init__(self) -> None:
-        _named("name", self.name)
+        named("name", self.name)
         if "+" in self.name:
             raise ValueError(
                 f"name: a target is one single perturbation; {self.name!r} joins several. Give one target for each."
@@ -120,7 +116,7 @@ class Condition:
         repeated = _repeated(target.name for target in targets)
         if repeated:
             raise ValueError(f"targets: a condition names a target once; repeated: {_listing(repeated)}.")
-        _named("context", self.context)
+        named("context", self.context)
         object.__setattr__(self, "targets", targets)
 
     @classmethod
@@ -137,45 +133,6 @@ class Condition:
         return f"{self.perturbation} in {self.context}"
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class ControlCells:
-    """Control cells of one context.
-
-    Attributes:
-        context: the context that they are the controls of.
-        expression: [cell, gene] float32 or float64 in the model's scale, finite, not negative, at least one cell.
-    """
-
-    context: str
-    expression: NDArray[np.float32] | NDArray[np.float64]
-
-    def __post_init__(self) -> None:
-        _named("context", self.context)
-        x = self.expression
-        if x.dtype.type not in (np.float32, np.float64):
-            raise ValueError(f"expression: control cells are float32 or float64; got {x.dtype}. Convert them first.")
-        if x.ndim != 2 or 0 in x.shape:
-            raise ValueError(
-                f"expression: control cells are [cell, gene] with at least one of each; those of {self.context!r} have "
-                f"shape {x.shape}. Give one row per cell."
-            )
-        if not np.isfinite(x).all():
-            raise ValueError(
-                f"expression: control cells are finite; those of {self.context!r} hold "
-                f"{int(np.count_nonzero(~np.isfinite(x)))} NaN or infinite values. Remove or impute them."
-            )
-        if x.min() < 0:
-            raise ValueError(
-                f"expression: expression is not negative; the smallest value of {self.context!r} is {x.min():g}. "
-                "Give values in the model's scale (GetModel: scale), not centred ones."
-            )
-        if x.max() > np.finfo(np.float32).max:
-            raise ValueError(
-                f"expression: expression fits into float32; the largest value of {self.context!r} is {x.max():g}. "
-                "Give values in the model's scale (GetModel: scale)."
-            )
-
-
 @dataclasses.dataclass(frozen=True)
 class Wanted:
     """What to return beside the mean delta.
@@ -185,12 +142,14 @@ class Wanted:
         interval_level: one of the model's levels, or 0 for no interval.
         expression: predicted mean expression, control mean + delta.
         top_genes: number of genes with the largest absolute delta; 0 for none.
+        cells: number of sampled cells per condition; 0 for none. Their context's control cells go with the request.
     """
 
     variance: bool = False
     interval_level: float = 0.0
     expression: bool = False
     top_genes: int = 0
+    cells: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.interval_level < 1:
@@ -200,6 +159,8 @@ class Wanted:
             )
         if self.top_genes < 0:
             raise ValueError(f"top_genes: a number of genes is not negative; got {self.top_genes}. 0 means none.")
+        if self.cells < 0:
+            raise ValueError(f"cells: a number of cells is not negative; got {self.cells}. 0 means none.")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -214,6 +175,7 @@ class PredictRequest:
             ``genes_sha256`` says that they are the model's genes in its order.
         genes_sha256: hash of ``genes``, or of the gene list that the caller takes the model to have; may be empty.
         wanted: what to return.
+        seed: of the sampled cells, 0 to 2^64 - 1; equal seeds give equal cells, whatever else is in the request.
         request_id: echoed and logged; the server makes one where it is empty.
     """
 
@@ -224,6 +186,7 @@ class PredictRequest:
     genes_sha256: str = ""
     wanted: Wanted = dataclasses.field(default_factory=Wanted)
     request_id: str = ""
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if not self.conditions:
@@ -233,6 +196,8 @@ class PredictRequest:
                 f"request_id: at most {REQUEST_ID_LENGTH} printable characters; got {len(self.request_id)}. "
                 "Shorten it, or leave it empty."
             )
+        if not 0 <= self.seed < 2**64:
+            raise ValueError(f"seed: a seed lies between 0 and 2^64 - 1; got {self.seed}. Take another one.")
         self._check_controls()
         self._check_genes()
 
@@ -272,10 +237,10 @@ class PredictRequest:
                 f"{gene_list_hash(self.genes)}. Send one of the two."
             )
         for i, cells in enumerate(self.controls):
-            if self.genes and cells.expression.shape[1] != len(self.genes):
+            if self.genes and cells.shape[1] != len(self.genes):
                 raise ValueError(
                     f"controls[{i}].expression: one column per gene; {cells.context!r} has "
-                    f"{cells.expression.shape[1]} columns for {len(self.genes)} genes. Send the columns of genes."
+                    f"{cells.shape[1]} columns for {len(self.genes)} genes. Send the columns of genes."
                 )
 
 
@@ -343,6 +308,8 @@ class Prediction:
             conditions for the level.
         expression: [condition, gene] float64 predicted mean expression, not clipped, where asked.
         top_genes: per condition, (gene, delta) with the largest absolute delta first; empty unless asked.
+        cells: [condition, cell, gene] float32 sampled cells, not negative, where asked: control cells of the request,
+            moved by delta, with the model's calibrated spread.
         timings_ms: milliseconds spent in the server, by part.
     """
 
@@ -361,6 +328,7 @@ class Prediction:
     upper: NDArray[np.float64] | None = None
     expression: NDArray[np.float64] | None = None
     top_genes: tuple[tuple[tuple[str, float], ...], ...] = ()
+    cells: NDArray[np.float32] | None = None
     request_id: str = ""
     timings_ms: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
@@ -375,3 +343,6 @@ class Prediction:
                 raise ValueError(f"{name}: one entry per condition; got {len(getattr(self, name))} for {rows}.")
         if self.top_genes and len(self.top_genes) != rows:
             raise ValueError(f"top_genes: one entry per condition; got {len(self.top_genes)} for {rows}.")
+        cells = self.cells
+        if cells is not None and (cells.ndim != 3 or (rows, self.delta.shape[1]) != (cells.shape[0], cells.shape[2])):
+            raise ValueError(f"cells: [condition, cell, gene] with {rows} conditions; got shape {cells.shape}.")

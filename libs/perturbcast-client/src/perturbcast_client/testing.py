@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perturbcast_client import codec
-from perturbcast_client.errors import RETRY_AFTER, InvalidRequestError, ServiceError, UnknownModelError
+from perturbcast_client.errors import InvalidRequestError, ServiceError, UnknownModelError, trailing_metadata
 from perturbcast_client.messages import (
     Condition,
     ModelInfo,
@@ -60,7 +60,7 @@ def fake_delta(condition: Condition, genes: Sequence[str]) -> NDArray[np.float64
 
 
 def fake_prediction(request: PredictRequest, model: ModelInfo) -> Prediction:
-    """The fake's answer: variance 1, intervals of half width 1, expression equal to delta."""
+    """The fake's answer: variance 1, intervals of half width 1, expression equal to delta, and each cell to it too."""
     delta = np.array([fake_delta(condition, model.genes) for condition in request.conditions])
     wanted = request.wanted
     given = {cells.context for cells in request.controls}
@@ -91,6 +91,9 @@ def fake_prediction(request: PredictRequest, model: ModelInfo) -> Prediction:
         top_genes=tuple(tuple((model.genes[j], float(row[j])) for j in order) for row, order in zip(delta, top))
         if wanted.top_genes
         else (),
+        cells=np.repeat(np.maximum(delta, 0).astype(np.float32)[:, None, :], wanted.cells, axis=1)
+        if wanted.cells
+        else None,
         request_id=request.request_id or "fake-request",
     )
 
@@ -178,6 +181,5 @@ def _aborting(context: grpc.ServicerContext) -> Iterator[None]:
     try:
         yield
     except ServiceError as error:
-        if error.retry_after_s is not None:
-            context.set_trailing_metadata(((RETRY_AFTER, f"{error.retry_after_s:g}"),))
+        context.set_trailing_metadata(trailing_metadata(error.status, error.retry_after_s))
         context.abort(error.status, error.message)

@@ -1,48 +1,60 @@
-"""Turns a request into a prediction; knows models, names and limits, and nothing of gRPC.
+"""Turns requests into predictions; knows models, names and limits, and nothing of gRPC.
 
-Requests and predictions are the client's frozen dataclasses, which have refused by themselves what is wrong
-whatever the model; here is refused what does not fit the model that was asked.
-
-Axes: condition, gene, cell.
+A request becomes a plan, a plan becomes slices of conditions, slices of several requests are answered together by one
+call of their model, and the rows of a plan's slices become its prediction. Axes: condition, gene, cell.
 """
 
 from __future__ import annotations
 
-import math
+import dataclasses
+import time
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perturbcast import schema
-from perturbcast.errors import UnanswerableError
-from perturbcast_client.messages import (
-    ControlCells,
-    ModelInfo,
-    ModelRef,
-    Prediction,
-    PredictRequest,
-    SeenInTraining,
-)
+from perturbcast_client.messages import ModelInfo, ModelRef, Prediction, PredictRequest, SeenInTraining
+from prediction_service import sampled_cells
 from prediction_service.limits import Limits
-from prediction_service.served_model import ServedModel, describe
+from prediction_service.model_table import ModelTable, UnknownModelError
+from prediction_service.plan import InvalidRequestError, Plan, make_plan
+from prediction_service.served_model import ServedModel
 
-__all__ = ["Engine", "InvalidRequestError", "UnknownModelError"]
-
-DEFAULT_ALIAS = "champion"
-BYTES_PER_TOP_GENE = 32  # a name of usual length, a double, and their protobuf tags
-
-
-class UnknownModelError(LookupError):
-    """No model, version or alias of that name is served."""
+__all__ = ["Engine", "InvalidRequestError", "Rows", "Slice", "UnknownModelError"]
 
 
-class InvalidRequestError(ValueError):
-    """The request does not fit the model; the message begins with the field."""
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Slice:
+    """Conditions ``start`` to ``stop`` of a plan: what is answered as a whole."""
+
+    plan: Plan
+    start: int
+    stop: int
+
+    @property
+    def conditions(self) -> tuple[schema.Condition, ...]:
+        return self.plan.conditions[self.start : self.stop]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Rows:
+    """The rows of one slice in what the model answered for the batch.
+
+    Attributes:
+        predicted: of the whole batch; it is not copied for each slice.
+        start, stop: rows of the slice.
+        model_s: how long the model took for the batch, seconds.
+    """
+
+    predicted: schema.Prediction
+    start: int
+    stop: int
+    model_s: float
 
 
 class Engine:
-    """Answers for a fixed set of models; safe to call from several threads.
+    """Answers for a set of models; safe to call from several threads.
 
     Args:
         models: in the order of preference; the default of a name is its ``champion``, else its first.
@@ -53,28 +65,25 @@ class Engine:
     """
 
     def __init__(self, models: Sequence[ServedModel], *, limits: Limits | None = None) -> None:
-        if not models:
-            raise ValueError("A prediction service serves at least one model; none was given. Name one with --model.")
         self.limits = limits or Limits()
-        self._infos = {(served.name, served.version): describe(served) for served in models}
-        self._versions: dict[str, dict[str, ServedModel]] = {}
-        self._aliases: dict[str, dict[str, ServedModel]] = {}
-        for served in models:
-            versions = self._versions.setdefault(served.name, {})
-            aliases = self._aliases.setdefault(served.name, {})
-            taken = [f"version {served.version!r}"] if served.version in versions else []
-            taken += [f"alias {alias!r}" for alias in served.aliases if alias in aliases]
-            if taken:
-                raise ValueError(
-                    f"A name with a version or an alias stands for one model; {served.name!r} has {taken[0]} twice. "
-                    "Serve it once."
-                )
-            versions[served.version] = served
-            aliases.update(dict.fromkeys(served.aliases, served))
+        self._table = ModelTable(models)
+
+    def serve(self, models: Sequence[ServedModel]) -> None:
+        """Answer for these from now on; requests that have their plan are answered by the model they were given.
+
+        Raises:
+            ValueError: as when built; then the models stay as they were.
+        """
+        self._table = ModelTable(models)
+
+    @property
+    def served(self) -> tuple[ServedModel, ...]:
+        """What is served now."""
+        return self._table.models
 
     def models(self) -> tuple[ModelInfo, ...]:
         """Every model in full, in the order given."""
-        return tuple(self._infos.values())
+        return self._table.infos
 
     def describe(self, ref: ModelRef) -> ModelInfo:
         """One model in full.
@@ -82,154 +91,134 @@ class Engine:
         Raises:
             UnknownModelError: it is not served.
         """
-        served = self._find(ref)
-        return self._infos[served.name, served.version]
+        return self._table.find(ref)[1]
 
-    def predict(self, request: PredictRequest) -> Prediction:
-        """Answer every condition of the request, or refuse it whole. Timings are left empty.
+    def plan(self, request: PredictRequest) -> Plan:
+        """Check a request against its model.
 
         Raises:
             UnknownModelError: the model is not served.
-            InvalidRequestError: genes, interval level, number of top genes or a label do not fit the model.
-            UnanswerableError: a context without controls, a dose or a target that the model cannot represent.
-            LimitError: too many conditions or cells, or too large a reply.
+            InvalidRequestError, UnanswerableError, LimitError: as ``make_plan``.
         """
-        served = self._find(request.model)
-        model, info = served.model, self._infos[served.name, served.version]
-        self._check_size(request, info)
-        level = _interval_level(request.wanted.interval_level, info)
-        conditions = _conditions(request, info)
-        given = _control_means(request, info)
-        predicted = model.predict(conditions, control_means=given)
-        half = predicted.intervals[level] if level else None
+        served, info = self._table.find(request.model)
+        return make_plan(request, served, info, limits=self.limits)
+
+    def slices(self, plan: Plan, *, size: int) -> list[Slice]:
+        """The plan in pieces of at most ``size`` conditions."""
+        starts = range(0, len(plan.conditions), size)
+        return [Slice(plan=plan, start=i, stop=min(i + size, len(plan.conditions))) for i in starts]
+
+    def answer(self, slices: Sequence[Slice]) -> list[Rows | Exception]:
+        """Rows for each slice of one model, or what was wrong with it: a bad slice fails alone."""
+        answers: dict[int, Rows | Exception] = {}
+        for group in _groups(slices):
+            answers.update(zip(map(id, group), _answer_group(group), strict=True))
+        return [answers[id(piece)] for piece in slices]
+
+    def finish(self, plan: Plan, parts: Sequence[Rows]) -> Prediction:
+        """The reply of a plan from the rows of all its slices, in order. Timings are left empty."""
+        wanted, served = plan.request.wanted, plan.served
+        delta, variance = _joined(parts, "delta"), _joined(parts, "variance")
+        half = (
+            np.concatenate([part.predicted.intervals[plan.level][part.start : part.stop] for part in parts])
+            if plan.level
+            else None
+        )
         return Prediction(
             model=served.name,
             version=served.version,
-            fingerprint=model.fingerprint,
-            genes_sha256=info.genes_sha256,
-            conditions=request.conditions,
-            delta=predicted.delta,
+            fingerprint=served.model.fingerprint,
+            genes_sha256=plan.info.genes_sha256,
+            conditions=plan.request.conditions,
+            delta=delta,
             seen=tuple(
-                SeenInTraining(perturbation=bool(p), context=bool(c), pair=bool(pair)) for p, c, pair in predicted.seen
+                SeenInTraining(perturbation=bool(p), context=bool(c), pair=bool(pair))
+                for p, c, pair in _joined(parts, "seen")
             ),
-            notes=predicted.notes,
-            controls=tuple("request" if condition.context in given else "stored" for condition in conditions),
-            variance=predicted.variance if request.wanted.variance else None,
-            interval_level=level,
-            lower=None if half is None else predicted.delta - half,
-            upper=None if half is None else predicted.delta + half,
-            expression=predicted.mean if request.wanted.expression else None,
-            top_genes=_top_genes(predicted.delta, info.genes, request.wanted.top_genes),
-            request_id=request.request_id,
+            notes=tuple(notes for part in parts for notes in part.predicted.notes[part.start : part.stop]),
+            controls=tuple("request" if c.context in plan.control_means else "stored" for c in plan.conditions),
+            variance=variance if wanted.variance else None,
+            interval_level=plan.level,
+            lower=None if half is None else delta - half,
+            upper=None if half is None else delta + half,
+            expression=_joined(parts, "mean") if wanted.expression else None,
+            top_genes=_top_genes(delta, plan.info.genes, wanted.top_genes),
+            cells=_cells(plan, parts) if wanted.cells else None,
+            request_id=plan.request.request_id,
         )
 
-    def _find(self, ref: ModelRef) -> ServedModel:
-        versions, aliases = self._versions.get(ref.name, {}), self._aliases.get(ref.name, {})
-        if ref.alias:
-            found = aliases.get(ref.alias)
-        elif ref.version:
-            found = versions.get(ref.version)
+    def predict(self, request: PredictRequest) -> Prediction:
+        """Answer one request by itself, or refuse it whole.
+
+        Raises:
+            Exception: as ``plan``, or what the model raised.
+        """
+        plan = self.plan(request)
+        (rows,) = self.answer(self.slices(plan, size=len(plan.conditions)))
+        if isinstance(rows, Exception):
+            raise rows
+        return self.finish(plan, [rows])
+
+
+def _groups(slices: Sequence[Slice]) -> list[list[Slice]]:
+    """Slices that one call of their model can answer: no context has two different controls in it."""
+    groups: list[tuple[dict[str, int], list[Slice]]] = []
+    for piece in slices:
+        plan = piece.plan
+        sources = {c.context: id(plan) if c.context in plan.control_means else 0 for c in piece.conditions}
+        for known, members in groups:
+            if all(known.get(context, source) == source for context, source in sources.items()):
+                known.update(sources)
+                members.append(piece)
+                break
         else:
-            found = aliases.get(DEFAULT_ALIAS) or next(iter(versions.values()), None)
-        if found is None:
-            known = [
-                served.name
-                + (f"/{served.version}" if served.version else "")
-                + "".join(f"@{alias}" for alias in served.aliases)
-                for by_version in self._versions.values()
-                for served in by_version.values()
-            ]
-            raise UnknownModelError(
-                f"model: a model is one that this server answers for; {str(ref)!r} is not. Known: {', '.join(known)}."
-            )
-        return found
-
-    def _check_size(self, request: PredictRequest, info: ModelInfo) -> None:
-        wanted = request.wanted
-        self.limits.check_conditions(len(request.conditions))
-        self.limits.check_cells(sum(len(cells.expression) for cells in request.controls))
-        if wanted.top_genes > info.gene_count:
-            raise InvalidRequestError(
-                f"wanted.top_genes: at most the model's {info.gene_count} genes; got {wanted.top_genes}. Ask for fewer."
-            )
-        tensors = 1 + wanted.variance + 2 * (wanted.interval_level > 0) + wanted.expression
-        row = tensors * info.gene_count * 8 + wanted.top_genes * BYTES_PER_TOP_GENE
-        self.limits.check_reply(len(request.conditions) * row)
+            groups.append((sources, [piece]))
+    return [members for _, members in groups]
 
 
-def _interval_level(asked: float, info: ModelInfo) -> float:
-    """The model's own level that was asked for, 0 for none."""
-    if not asked:
-        return 0.0
-    for level in info.interval_levels:
-        if math.isclose(level, asked, rel_tol=0, abs_tol=1e-9):
-            return level
-    offered = ", ".join(f"{level:g}" for level in info.interval_levels) or "none"
-    raise InvalidRequestError(
-        f"wanted.interval_level: a level that the model is calibrated for; got {asked:g}, offered: {offered}. "
-        "Ask for one of these, or for variance."
-    )
-
-
-def _conditions(request: PredictRequest, info: ModelInfo) -> list[schema.Condition]:
-    given = {cells.context for cells in request.controls}
-    conditions = []
-    for i, asked in enumerate(request.conditions):
-        field = f"conditions[{i}]"
-        for target in asked.targets:
-            if target.dose or target.kind:
-                what = f"dose {target.dose:g}" if target.dose else f"kind {target.kind!r}"
-                raise UnanswerableError(
-                    f"{field}.targets: model {info.name!r} has no input for dose and kind and answers as in training; "
-                    f"{target.name!r} came with {what}. Leave it empty."
-                )
-        if asked.context not in given and asked.context not in info.contexts:
-            stored = ", ".join(info.contexts) or "none"
-            raise UnanswerableError(
-                f"{field}.context: a prediction starts from control cells of its context; {asked.context!r} has none "
-                f"in the request and none stored with model {info.name!r} (stored: {stored}). "
-                "Send controls for it."
-            )
-        try:
-            conditions.append(schema.Condition(asked.perturbation, asked.context))
-        except ValueError as error:
-            raise InvalidRequestError(f"{field}.targets: {error}") from error
-    return conditions
-
-
-def _control_means(request: PredictRequest, info: ModelInfo) -> dict[str, NDArray[np.float64]]:
-    """Context -> mean over its control cells [gene], in the model's gene order."""
-    columns: NDArray[np.intp] | slice = slice(None)
-    if request.genes:
-        position = {gene: i for i, gene in enumerate(request.genes)}
-        missing = [gene for gene in info.genes if gene not in position]
-        if missing:
-            raise InvalidRequestError(
-                f"genes: control cells hold every gene of the model; {len(missing)} of {info.gene_count} are missing, "
-                f"first {', '.join(missing[:5])}. Add them (GetModel with include_genes lists all)."
-            )
-        columns = np.array([position[gene] for gene in info.genes], dtype=np.intp)
-    elif request.genes_sha256 and request.genes_sha256 != info.genes_sha256:
-        raise InvalidRequestError(
-            f"genes_sha256: without genes it is that of the model's genes in its order, {info.genes_sha256}; got "
-            f"{request.genes_sha256!r}. Send the gene list, or bring the columns into the model's order."
-        )
-    return {
-        cells.context: _mean(cells, field=f"controls[{i}].expression", columns=columns, info=info)
-        for i, cells in enumerate(request.controls)
+def _answer_group(group: Sequence[Slice]) -> list[Rows | Exception]:
+    conditions = [condition for piece in group for condition in piece.conditions]
+    contexts = {condition.context for condition in conditions}
+    means = {
+        context: mean for piece in group for context, mean in piece.plan.control_means.items() if context in contexts
     }
+    started = time.perf_counter()
+    try:
+        predicted = group[0].plan.served.model.predict(conditions, control_means=means)
+    except Exception as error:  # noqa: BLE001  # it belongs to one of the slices, and to no other
+        return [error] if len(group) == 1 else [answer for piece in group for answer in _answer_group([piece])]
+    model_s = time.perf_counter() - started
+    ends = np.cumsum([len(piece.conditions) for piece in group]).tolist()
+    return [
+        Rows(predicted=predicted, start=stop - len(piece.conditions), stop=stop, model_s=model_s)
+        for piece, stop in zip(group, ends, strict=True)
+    ]
 
 
-def _mean(
-    cells: ControlCells, *, field: str, columns: NDArray[np.intp] | slice, info: ModelInfo
-) -> NDArray[np.float64]:
-    if isinstance(columns, slice) and cells.expression.shape[1] != info.gene_count:
-        raise InvalidRequestError(
-            f"{field}: one column per gene of the model, {info.gene_count}; got {cells.expression.shape[1]}. "
-            "Send the columns that genes_sha256 stands for."
+def _joined(parts: Sequence[Rows], name: str) -> NDArray[np.float64]:
+    """An array of the answer for the plan's rows; of one part it is a view."""
+    arrays = [getattr(part.predicted, name)[part.start : part.stop] for part in parts]
+    joined: NDArray[np.float64] = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    return joined
+
+
+def _cells(plan: Plan, parts: Sequence[Rows]) -> NDArray[np.float32]:
+    controls = {cells.context: cells for cells in plan.request.controls}
+    rows = [(part, row) for part in parts for row in range(part.start, part.stop)]
+    count = plan.request.wanted.cells
+    sampled = np.empty((len(rows), count, plan.info.gene_count), dtype=np.float32)
+    for i, (condition, (part, row)) in enumerate(zip(plan.request.conditions, rows, strict=True)):
+        predicted = part.predicted
+        widths = {level: half[row] for level, half in predicted.intervals.items()}
+        sampled[i] = sampled_cells.sample(
+            controls[condition.context],
+            columns=plan.columns,
+            delta=predicted.delta[row],
+            spread=sampled_cells.deviation(predicted.variance[row], widths),
+            count=count,
+            generator=sampled_cells.generator(plan.request.seed, condition),
         )
-    mean: NDArray[np.float64] = cells.expression.mean(axis=0, dtype=np.float64)[columns]
-    return mean
+    return sampled
 
 
 def _top_genes(

@@ -1,4 +1,4 @@
-"""Maps messages, errors and deadlines between gRPC and the engine.
+"""The methods of ``perturbcast.prediction.v1``: maps messages between gRPC and the engine.
 
 Messages arrive as bytes and are parsed here, so that a broken one is INVALID_ARGUMENT and not gRPC's INTERNAL.
 A call that is cancelled or whose deadline passes is cancelled by gRPC: what waits in the queue is dropped.
@@ -7,51 +7,33 @@ A call that is cancelled or whose deadline passes is cancelled by gRPC: what wai
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import functools
-import logging
-import time
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
 
-from perturbcast.errors import UnanswerableError
 from perturbcast_client import codec
-from perturbcast_client.messages import PredictRequest
-from prediction_service.engine import Engine, InvalidRequestError, UnknownModelError
-from prediction_service.limits import LimitError
-from prediction_service.work_queue import DrainingError, QueueFullError, WorkQueue
+from perturbcast_client.messages import Prediction, PredictRequest
+from prediction_service.answers import Answers, Timings, parse
+from prediction_service.engine import InvalidRequestError
+from prediction_service.refusals import guarded
 
-__all__ = ["Servicer"]
+__all__ = ["METHODS", "Servicer"]
 
-logger = logging.getLogger(__name__)
-T = TypeVar("T")
-RETRY_AFTER = "retry-after"  # trailing metadata, seconds
-
-STATUS: dict[type[Exception], grpc.StatusCode] = {
-    UnknownModelError: grpc.StatusCode.NOT_FOUND,
-    InvalidRequestError: grpc.StatusCode.INVALID_ARGUMENT,
-    UnanswerableError: grpc.StatusCode.FAILED_PRECONDITION,
-    LimitError: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    QueueFullError: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    DrainingError: grpc.StatusCode.UNAVAILABLE,
-}
-REFUSALS = tuple(STATUS)
+METHODS = tuple(m.path for m in (codec.LIST_MODELS, codec.GET_MODEL, codec.PREDICT, codec.PREDICT_STREAM))
 
 
 class Servicer:
     """The methods of ``PredictionService``.
 
     Args:
-        engine: answers.
-        queue: bounds the calls; of the event loop that the server runs in.
+        answers: takes requests to replies.
     """
 
-    def __init__(self, engine: Engine, queue: WorkQueue) -> None:
-        self._engine = engine
-        self._queue = queue
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+        self._engine = answers.engine
+        self._queue = answers.queue
 
     @property
     def handler(self) -> grpc.GenericRpcHandler[bytes, bytes]:
@@ -59,7 +41,8 @@ class Servicer:
         methods = {
             codec.LIST_MODELS.name: grpc.unary_unary_rpc_method_handler(self.list_models),
             codec.GET_MODEL.name: grpc.unary_unary_rpc_method_handler(self.get_model),
-            codec.PREDICT.name: grpc.unary_unary_rpc_method_handler(self.predict),
+            # a stream of one: its message is read only when there is a place for the call
+            codec.PREDICT.name: grpc.stream_unary_rpc_method_handler(self.predict),
             codec.PREDICT_STREAM.name: grpc.stream_stream_rpc_method_handler(self.predict_stream),
         }
         return grpc.method_handlers_generic_handler(codec.SERVICE, methods)
@@ -68,16 +51,16 @@ class Servicer:
         """The models in short."""
 
         async def answer() -> bytes:
-            _parse(codec.LIST_MODELS, data)
+            parse(codec.LIST_MODELS.request, data)
             return codec.encode_models(self._engine.models()).SerializeToString()
 
-        return await _guarded(answer, context)
+        return await guarded(answer, context)
 
     async def get_model(self, data: bytes, context: Any) -> bytes:
         """One model in full."""
 
         async def answer() -> bytes:
-            message = _parse(codec.GET_MODEL, data)
+            message = parse(codec.GET_MODEL.request, data)
             try:
                 ref, include_genes = codec.decode_get_model(message)
             except ValueError as error:
@@ -85,16 +68,18 @@ class Servicer:
             model = self._engine.describe(ref)
             return codec.encode_model(model, include_genes=include_genes).SerializeToString()
 
-        return await _guarded(answer, context)
+        return await guarded(answer, context)
 
-    async def predict(self, data: bytes, context: Any) -> bytes:
-        """One request, one reply."""
+    async def predict(self, messages: AsyncIterator[bytes], context: Any) -> bytes:
+        """One request, one reply; a call without a place is refused before its message is taken in."""
 
         async def answer() -> bytes:
             with self._queue.call():
-                return await self._answer(data)
+                async for data in messages:
+                    return await self._answer(data)
+                raise InvalidRequestError("PredictRequest: a call brings one message; this one brought none. Send it.")
 
-        return await _guarded(answer, context)
+        return await guarded(answer, context)
 
     async def predict_stream(self, messages: AsyncIterator[bytes], context: Any) -> None:
         """One reply per request; the next request is read when the reply before it was taken."""
@@ -103,72 +88,24 @@ class Servicer:
             async def enter() -> None:
                 place.enter_context(self._queue.call())
 
-            await _guarded(enter, context)
+            await guarded(enter, context)
             async for data in messages:
-                await context.write(await _guarded(functools.partial(self._answer, data), context))
+
+                async def answer(data: bytes = data) -> bytes:
+                    return await self._answer(data)
+
+                await context.write(await guarded(answer, context))
 
     async def _answer(self, data: bytes) -> bytes:
-        return await self._queue.run(functools.partial(self._work, data, time.perf_counter()))
-
-    def _work(self, data: bytes, arrived: float) -> bytes:
-        """Runs in a thread: bytes in, bytes out."""
-        started = time.perf_counter()
-        request = self._decode(data)
-        decoded = time.perf_counter()
-        prediction = self._engine.predict(request)
-        answered = time.perf_counter()
-        message = codec.encode_prediction(prediction)
-        self._engine.limits.check_reply(message.ByteSize())
-        timings = {
-            "queue": started - arrived,
-            "decode": decoded - started,
-            "model": answered - decoded,
-            "encode": time.perf_counter() - answered,
-        }
-        message.timings_ms.update({part: seconds * 1e3 for part, seconds in timings.items()})
-        logger.info(
-            "request %s: %d conditions by %s/%s, %s",
-            request.request_id,
-            len(request.conditions),
-            prediction.model,
-            prediction.version,
-            ", ".join(f"{part} {seconds * 1e3:.1f} ms" for part, seconds in timings.items()),
-        )
-        return message.SerializeToString()
+        return await self._answers.answer(data, self._decode, _encode)
 
     def _decode(self, data: bytes) -> PredictRequest:
-        message = _parse(codec.PREDICT, data)
+        message = parse(codec.PREDICT.request, data)
         self._engine.limits.check_conditions(len(message.conditions))  # before an object is built for each
-        try:
-            request = codec.decode_request(message)
-        except ValueError as error:
-            raise InvalidRequestError(str(error)) from error
-        return request if request.request_id else dataclasses.replace(request, request_id=uuid.uuid4().hex)
+        return codec.decode_request(message)
 
 
-def _parse(method: codec.Method, data: bytes) -> Any:
-    try:
-        return codec.parse(method.request, data)
-    except ValueError as error:
-        raise InvalidRequestError(str(error)) from error
-
-
-async def _guarded(answer: Callable[[], Awaitable[T]], context: Any) -> T:
-    """What ``answer`` gives; a refusal ends the call with its status, anything else with INTERNAL and an id."""
-    try:
-        return await answer()
-    except REFUSALS as error:
-        status, message = STATUS[type(error)], str(error)
-        trailing = ((RETRY_AFTER, str(error.retry_after_s)),) if isinstance(error, QueueFullError) else ()
-    except Exception:
-        # the one place that catches everything: whatever broke, the caller gets an id, the log gets the trace,
-        # and the process lives on
-        defect = uuid.uuid4().hex
-        logger.exception("defect %s", defect)
-        status, trailing = grpc.StatusCode.INTERNAL, ()
-        message = (
-            f"The service answers or refuses by rule; this request met a defect, logged as {defect}. "
-            "Report that id to whoever runs the service."
-        )
-    await context.abort(status, message, trailing)
-    raise AssertionError("abort raises")
+def _encode(prediction: Prediction, timings: Timings) -> Any:
+    message = codec.encode_prediction(prediction)
+    message.timings_ms.update(timings())
+    return message

@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 __all__ = ["DrainingError", "QueueFullError", "WorkQueue"]
 
@@ -26,6 +26,12 @@ class QueueFullError(RuntimeError):
     def __init__(self, message: str, *, retry_after_s: int) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class Start(Protocol):
+    """Runs a piece of work in the thread that was waited for; called once."""
+
+    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]: ...
 
 
 class DrainingError(RuntimeError):
@@ -53,7 +59,7 @@ class WorkQueue:
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="predict")
         # waiting happens here and not in the executor, whose queue would keep the bytes of cancelled calls
         self._free = asyncio.Semaphore(workers)
-        self._calls = 0
+        self._inside = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._draining = False
@@ -69,43 +75,70 @@ class WorkQueue:
         """
         if self._draining:
             raise DrainingError("This server is shutting down and takes no new requests. Ask again, or another server.")
-        if self._calls >= self._capacity:
-            retry_after_s = max(1, math.ceil(self._mean_s * self._calls / self._workers))
+        if self._inside >= self._capacity:
+            retry_after_s = max(1, math.ceil(self._mean_s * self._inside / self._workers))
             raise QueueFullError(
                 f"At most {self._capacity} calls are answered at the same time on this server; all places are taken. "
                 f"Ask again in {retry_after_s} s.",
                 retry_after_s=retry_after_s,
             )
-        self._calls += 1
+        self._inside += 1
         self._idle.clear()
         try:
             yield
         finally:
-            self._calls -= 1
-            if not self._calls:
+            self._inside -= 1
+            if not self._inside:
                 self._idle.set()
+
+    @property
+    def calls(self) -> int:
+        """Calls inside, waiting and running."""
+        return self._inside
+
+    @property
+    def draining(self) -> bool:
+        """Whether new calls are refused."""
+        return self._draining
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run ``work`` in a thread when one is free; work of a call that is cancelled while waiting never starts."""
+        async with self.thread() as start:
+            return await start(work)
+
+    @contextlib.asynccontextmanager
+    async def thread(self) -> AsyncIterator[Start]:
+        """Wait for a free thread, so that what it runs can be chosen as late as possible."""
         await self._free.acquire()
         loop = asyncio.get_running_loop()
-        started = self._clock()
+        used = False
 
-        def finished() -> None:
-            self._mean_s += SMOOTHING * (self._clock() - started - self._mean_s)
-            self._free.release()
+        def start(work: Callable[[], T], /) -> Awaitable[T]:
+            nonlocal used
+            started = self._clock()
 
-        future = self._threads.submit(work)
-        # the thread's own end frees its place: a cancelled call leaves work behind that still runs
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(finished))
-        return await asyncio.wrap_future(future)
+            def finished() -> None:
+                self._mean_s += SMOOTHING * (self._clock() - started - self._mean_s)
+                self._free.release()
+
+            submitted = self._threads.submit(work)
+            used = True
+            # the thread's own end frees its place: a cancelled call leaves work behind that still runs
+            submitted.add_done_callback(lambda _: loop.call_soon_threadsafe(finished))
+            return asyncio.wrap_future(submitted)
+
+        try:
+            yield start
+        finally:
+            if not used:
+                self._free.release()
 
     async def drain(self, *, grace_s: float) -> int:
         """Let no new call in, wait for those inside, and return how many are left after ``grace_s`` seconds."""
         self._draining = True
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), grace_s)
-        return self._calls
+        return self._inside
 
     async def close(self) -> None:
         """Wait for the threads; a model call that runs cannot be interrupted."""

@@ -1,4 +1,4 @@
-"""How far to trust a prediction: intervals from calibration conditions only, how far train is, and sampled cells."""
+"""How far to trust a prediction: calibrated intervals, cells drawn from them, and how far train is."""
 
 from perturbcast.calibration.conformal import LEVELS, Calibration, calibrate
 from perturbcast.calibration.out_of_distribution import Support

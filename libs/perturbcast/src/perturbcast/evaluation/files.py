@@ -18,6 +18,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from perturbcast.evaluation.cell_file import CellFile, read_cell_file
+from perturbcast.evaluation.cells import select_rows
 from perturbcast.evaluation.references import bounds_of
 from perturbcast.evaluation.replicates import Measured
 from perturbcast.evaluation.scoring import score
@@ -189,8 +190,7 @@ def _means_and_variances(x: sp.csr_matrix, rows: Sequence[np.ndarray]) -> tuple[
     known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     for group in rows:
         if id(group) not in known:
-            # float64 first: scipy sums a float32 matrix in float32, whatever dtype it is asked for
-            known[id(group)] = mean_and_variance(x[group].astype(np.float64))
+            known[id(group)] = mean_and_variance(select_rows(x, group))
     means, variances = zip(*(known[id(group)] for group in rows), strict=True)
     return np.stack(means), np.stack(variances)
 
@@ -200,7 +200,8 @@ def _stored_means(cells: CellFile, rows: Sequence[np.ndarray]) -> np.ndarray:
     known: dict[int, np.ndarray] = {}
     for group in rows:
         if id(group) not in known:
-            known[id(group)] = np.asarray(cells.stored[group].mean(axis=0)).ravel()
+            part = select_rows(cells.stored, group) if sp.isspmatrix_csr(cells.stored) else cells.stored[group]
+            known[id(group)] = np.asarray(part.mean(axis=0)).ravel()
     return np.stack([known[id(group)] for group in rows])
 
 

@@ -20,10 +20,10 @@ import dataclasses
 from typing import Literal
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from perturbcast.metrics.comparison import Comparison
 from perturbcast.metrics.descriptor import Metric
+from perturbcast.metrics.profiles import distances as norm_distances
 from perturbcast.metrics.profiles import normalised, rounding
 from perturbcast.metrics.ranks import position
 
@@ -83,10 +83,10 @@ def score(comparison: Comparison, config: Config) -> np.ndarray:
     return scores
 
 
-def _distances(a: np.ndarray, b: np.ndarray, distance: str, *, noise: float) -> np.ndarray:
+def _distances(a: np.ndarray, b: np.ndarray, distance: Distance, *, noise: float) -> np.ndarray:
     if distance == "cosine":
         return 1 - normalised(a, noise=noise) @ normalised(b, noise=noise).T
-    return cdist(a, b, "cityblock" if distance == "l1" else "euclidean")
+    return norm_distances(a, b, norm=distance)
 
 
 METRICS = tuple(

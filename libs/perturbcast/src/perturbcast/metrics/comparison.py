@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Hashable, Mapping
 from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
@@ -19,7 +19,7 @@ from scipy.special import ndtr
 
 from perturbcast.schema import Condition
 
-__all__ = ["Cells", "Comparison", "Means", "Truth"]
+__all__ = ["Cells", "CellsByGene", "Comparison", "Means", "Truth", "drawn_genes"]
 
 T = TypeVar("T")
 
@@ -41,6 +41,22 @@ class Cells(Protocol):
     def key(self, row: int) -> Hashable:
         """Names the cells of condition ``row``: rows with equal keys hold the same cells."""
         ...
+
+
+@runtime_checkable
+class CellsByGene(Protocol):
+    """Cells that can hand out some genes without making the others dense."""
+
+    def draw_genes(self, row: int, genes: np.ndarray, *, limit: int, seed: int) -> np.ndarray:
+        """Columns ``genes`` of ``Cells.draw`` [cell, gene] float32."""
+        ...
+
+
+def drawn_genes(cells: Cells, row: int, genes: np.ndarray, *, limit: int, seed: int) -> np.ndarray:
+    """Columns ``genes`` of ``cells.draw`` [cell, gene] float32, a copy."""
+    if isinstance(cells, CellsByGene):
+        return cells.draw_genes(row, genes, limit=limit, seed=seed)
+    return cells.draw(row, limit=limit, seed=seed)[:, genes]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,25 @@ def command(
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; loopback unless you mean it.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 50051,
+    tls_certificate: Annotated[Path | None, typer.Option(help="PEM certificate chain; turns TLS on.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM private key of the certificate.")] = None,
+    client_ca: Annotated[
+        Path | None, typer.Option(help="PEM certificates; only clients with a certificate signed by one get through.")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="Bearer tokens, one per line; every call but health brings one.")
+    ] = None,
+    allow_public_plain_text: Annotated[
+        bool,
+        typer.Option("--allow-public-plain-text", help="Bind a public address without TLS or without tokens."),
+    ] = False,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Port of the Prometheus endpoint on loopback; 0 takes a free one.")
+    ] = None,
+    log_format: Annotated[str, typer.Option(help="Log lines as text or json.")] = "text",
+    watch: Annotated[
+        float, typer.Option(help="Seconds between looks at the registry for aliases that have moved; 0 never looks.")
+    ] = 10.0,
     ready_file: Annotated[
         Path | None, typer.Option(help="Written with the bound address once requests are answered.")
     ] = None,
@@ -34,7 +54,38 @@ def command(
     if not model:
         raise UsageError("A server answers for at least one model; none was named. Add --model models:/NAME@champion.")
     run = catalog.service("prediction")
-    run([_source(address) for address in model], host=host, port=port, ready_file=ready_file, grace_s=grace)
+    run(
+        [_source(address) for address in model],
+        host=host,
+        port=port,
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
+        client_ca=client_ca,
+        token_file=token_file,
+        allow_public_plain_text=allow_public_plain_text,
+        metrics_port=metrics_port,
+        log_format=log_format,
+        ready_file=ready_file,
+        grace_s=grace,
+        refresh=_refresher(model) if watch > 0 and any("@" in address for address in model) else None,
+        watch_s=watch,
+    )
+
+
+def _refresher(addresses: Sequence[str]) -> Callable[[Mapping[tuple[str, str], str]], list[dict[str, object]] | None]:
+    """What tells the sources anew when an alias is not the version that is served; files are fetched only then."""
+    from perturbcast.tracking import current_version
+
+    aliased = [address for address in addresses if address.startswith("models:/") and "@" in address]
+
+    def refresh(served: Mapping[tuple[str, str], str]) -> list[dict[str, object]] | None:
+        for address in aliased:
+            name, _, alias = address.removeprefix("models:/").partition("@")
+            if served.get((name, alias)) != current_version(address):
+                return [_source(address) for address in addresses]
+        return None
+
+    return refresh
 
 
 def _source(address: str) -> dict[str, object]:

@@ -6,9 +6,20 @@ from perturbcast.tracking.registry import (
     ModelRun,
     ResolvedModel,
     connect,
+    current_version,
     log_run,
     name_champion,
     resolve,
 )
 
-__all__ = ["DEFAULT_URI", "FoldModel", "ModelRun", "ResolvedModel", "connect", "log_run", "name_champion", "resolve"]
+__all__ = [
+    "DEFAULT_URI",
+    "FoldModel",
+    "ModelRun",
+    "ResolvedModel",
+    "connect",
+    "current_version",
+    "log_run",
+    "name_champion",
+    "resolve",
+]

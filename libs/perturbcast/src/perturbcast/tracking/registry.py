@@ -23,7 +23,17 @@ from mlflow.tracking import MlflowClient
 
 from perturbcast.errors import UsageError
 
-__all__ = ["DEFAULT_URI", "FoldModel", "ModelRun", "ResolvedModel", "connect", "log_run", "name_champion", "resolve"]
+__all__ = [
+    "DEFAULT_URI",
+    "FoldModel",
+    "ModelRun",
+    "ResolvedModel",
+    "connect",
+    "current_version",
+    "log_run",
+    "name_champion",
+    "resolve",
+]
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 KEY = "perturbcast.key"
@@ -172,6 +182,22 @@ def name_champion(client: MlflowClient, name: str, *, versions: Mapping[int, str
     for key, value in rule.items():
         text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
         client.set_registered_model_tag(name, f"champion.{key}", text)
+
+
+def current_version(uri: str) -> str:
+    """The version that ``models:/NAME@ALIAS`` stands for now; nothing is fetched.
+
+    Raises:
+        UsageError: the registry has no such model or alias, or does not answer.
+    """
+    name, _, alias = uri.removeprefix("models:/").partition("@")
+    try:
+        return str(connect().get_model_version_by_alias(name, alias).version)
+    except MlflowException as error:
+        raise UsageError(
+            f"An alias stands for a version; {uri} does not ({error.message}). Set it with 'perturbcast register', or "
+            "see whether MLFLOW_TRACKING_URI answers."
+        ) from error
 
 
 def resolve(uri: str) -> ResolvedModel:

@@ -7,7 +7,7 @@ is computed.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from perturbcast import catalog
 from perturbcast.calibration import Calibration, calibrate
 from perturbcast.graphs import GeneGraph
-from perturbcast.models import TrainingSet
+from perturbcast.models import TrainingSet, Validation
 from perturbcast.schema import PerturbationData, Split
 from perturbcast.stores import control_means, effects
 from perturbcast.training.trained_model import TrainedModel
@@ -32,6 +32,8 @@ def fit(
     config: Any,
     seed: int,
     graphs: Sequence[GeneGraph] = (),
+    validation: Validation | None = None,
+    learner: Callable[[Any], None] | None = None,
 ) -> TrainedModel:
     """Fit ``plugin`` with ``config`` on the train part and calibrate it.
 
@@ -43,6 +45,8 @@ def fit(
         config: its ``Config``.
         seed: decides every draw of the fit.
         graphs: gene graphs that the model may use; matched to the data's genes by name.
+        validation: what a model that learns by gradient stops by; the others have no use for it.
+        learner: what trains a network; None for the plain loop in this process.
 
     Raises:
         ValueError: a graph covers too few of the data's genes, or was made from cells of another fold.
@@ -64,6 +68,9 @@ def fit(
             truth=data.truth,
             cells=train,
             graphs={graph.name: graph.matched(data.genes) for graph in graphs},
+            ood_axes=split.ood_axes,
+            validation=validation,
+            learner=learner,
         ),
         config,
         generator=generator,

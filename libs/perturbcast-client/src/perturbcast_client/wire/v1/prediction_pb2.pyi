@@ -136,34 +136,53 @@ class Condition(_message.Message):
     context: str
     def __init__(self, targets: _Optional[_Iterable[_Union[Target, _Mapping]]] = ..., context: _Optional[str] = ...) -> None: ...
 
+class CsrMatrix(_message.Message):
+    __slots__ = ("rows", "columns", "indptr", "indices", "data")
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    INDPTR_FIELD_NUMBER: _ClassVar[int]
+    INDICES_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    rows: int
+    columns: int
+    indptr: Tensor
+    indices: Tensor
+    data: Tensor
+    def __init__(self, rows: _Optional[int] = ..., columns: _Optional[int] = ..., indptr: _Optional[_Union[Tensor, _Mapping]] = ..., indices: _Optional[_Union[Tensor, _Mapping]] = ..., data: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
+
 class ControlCells(_message.Message):
-    __slots__ = ("context", "expression")
+    __slots__ = ("context", "expression", "csr")
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
     EXPRESSION_FIELD_NUMBER: _ClassVar[int]
+    CSR_FIELD_NUMBER: _ClassVar[int]
     context: str
     expression: Tensor
-    def __init__(self, context: _Optional[str] = ..., expression: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
+    csr: CsrMatrix
+    def __init__(self, context: _Optional[str] = ..., expression: _Optional[_Union[Tensor, _Mapping]] = ..., csr: _Optional[_Union[CsrMatrix, _Mapping]] = ...) -> None: ...
 
 class Wanted(_message.Message):
-    __slots__ = ("variance", "interval_level", "expression", "top_genes")
+    __slots__ = ("variance", "interval_level", "expression", "top_genes", "cells")
     VARIANCE_FIELD_NUMBER: _ClassVar[int]
     INTERVAL_LEVEL_FIELD_NUMBER: _ClassVar[int]
     EXPRESSION_FIELD_NUMBER: _ClassVar[int]
     TOP_GENES_FIELD_NUMBER: _ClassVar[int]
+    CELLS_FIELD_NUMBER: _ClassVar[int]
     variance: bool
     interval_level: float
     expression: bool
     top_genes: int
-    def __init__(self, variance: bool = ..., interval_level: _Optional[float] = ..., expression: bool = ..., top_genes: _Optional[int] = ...) -> None: ...
+    cells: int
+    def __init__(self, variance: bool = ..., interval_level: _Optional[float] = ..., expression: bool = ..., top_genes: _Optional[int] = ..., cells: _Optional[int] = ...) -> None: ...
 
 class PredictRequest(_message.Message):
-    __slots__ = ("model", "conditions", "controls", "genes", "genes_sha256", "wanted", "request_id")
+    __slots__ = ("model", "conditions", "controls", "genes", "genes_sha256", "wanted", "seed", "request_id")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     CONDITIONS_FIELD_NUMBER: _ClassVar[int]
     CONTROLS_FIELD_NUMBER: _ClassVar[int]
     GENES_FIELD_NUMBER: _ClassVar[int]
     GENES_SHA256_FIELD_NUMBER: _ClassVar[int]
     WANTED_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     model: ModelRef
     conditions: _containers.RepeatedCompositeFieldContainer[Condition]
@@ -171,8 +190,9 @@ class PredictRequest(_message.Message):
     genes: _containers.RepeatedScalarFieldContainer[str]
     genes_sha256: str
     wanted: Wanted
+    seed: int
     request_id: str
-    def __init__(self, model: _Optional[_Union[ModelRef, _Mapping]] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., controls: _Optional[_Iterable[_Union[ControlCells, _Mapping]]] = ..., genes: _Optional[_Iterable[str]] = ..., genes_sha256: _Optional[str] = ..., wanted: _Optional[_Union[Wanted, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, model: _Optional[_Union[ModelRef, _Mapping]] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., controls: _Optional[_Iterable[_Union[ControlCells, _Mapping]]] = ..., genes: _Optional[_Iterable[str]] = ..., genes_sha256: _Optional[str] = ..., wanted: _Optional[_Union[Wanted, _Mapping]] = ..., seed: _Optional[int] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class SeenInTraining(_message.Message):
     __slots__ = ("perturbation", "context", "pair")
@@ -207,7 +227,7 @@ class ConditionPrediction(_message.Message):
     def __init__(self, condition: _Optional[_Union[Condition, _Mapping]] = ..., seen_in_training: _Optional[_Union[SeenInTraining, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ..., top_genes: _Optional[_Iterable[_Union[TopGene, _Mapping]]] = ..., controls: _Optional[_Union[ControlSource, str]] = ...) -> None: ...
 
 class PredictResponse(_message.Message):
-    __slots__ = ("model_name", "model_version", "fingerprint", "genes_sha256", "conditions", "delta", "variance", "lower", "upper", "expression", "request_id", "timings_ms", "interval_level")
+    __slots__ = ("model_name", "model_version", "fingerprint", "genes_sha256", "conditions", "delta", "variance", "lower", "upper", "expression", "request_id", "timings_ms", "interval_level", "cells")
     class TimingsMsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -228,6 +248,7 @@ class PredictResponse(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_MS_FIELD_NUMBER: _ClassVar[int]
     INTERVAL_LEVEL_FIELD_NUMBER: _ClassVar[int]
+    CELLS_FIELD_NUMBER: _ClassVar[int]
     model_name: str
     model_version: str
     fingerprint: str
@@ -241,4 +262,5 @@ class PredictResponse(_message.Message):
     request_id: str
     timings_ms: _containers.ScalarMap[str, float]
     interval_level: float
-    def __init__(self, model_name: _Optional[str] = ..., model_version: _Optional[str] = ..., fingerprint: _Optional[str] = ..., genes_sha256: _Optional[str] = ..., conditions: _Optional[_Iterable[_Union[ConditionPrediction, _Mapping]]] = ..., delta: _Optional[_Union[Tensor, _Mapping]] = ..., variance: _Optional[_Union[Tensor, _Mapping]] = ..., lower: _Optional[_Union[Tensor, _Mapping]] = ..., upper: _Optional[_Union[Tensor, _Mapping]] = ..., expression: _Optional[_Union[Tensor, _Mapping]] = ..., request_id: _Optional[str] = ..., timings_ms: _Optional[_Mapping[str, float]] = ..., interval_level: _Optional[float] = ...) -> None: ...
+    cells: Tensor
+    def __init__(self, model_name: _Optional[str] = ..., model_version: _Optional[str] = ..., fingerprint: _Optional[str] = ..., genes_sha256: _Optional[str] = ..., conditions: _Optional[_Iterable[_Union[ConditionPrediction, _Mapping]]] = ..., delta: _Optional[_Union[Tensor, _Mapping]] = ..., variance: _Optional[_Union[Tensor, _Mapping]] = ..., lower: _Optional[_Union[Tensor, _Mapping]] = ..., upper: _Optional[_Union[Tensor, _Mapping]] = ..., expression: _Optional[_Union[Tensor, _Mapping]] = ..., request_id: _Optional[str] = ..., timings_ms: _Optional[_Mapping[str, float]] = ..., interval_level: _Optional[float] = ..., cells: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...

@@ -1,0 +1,170 @@
+"""Gathers pieces of work of several calls into batches: by size and by deadline, in turn between the calls.
+
+A call hands in pieces (slices of its conditions). A batch takes at most one piece of each call, in turn, so that a
+stream of thousands of conditions and a request for one alternate. It is formed when a thread is free and either
+``size`` is reached, or the oldest piece has waited ``wait_s``, or nobody else is inside who could still join.
+Belongs to one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable, Sequence
+from typing import Generic, TypeVar
+
+from prediction_service.work_queue import WorkQueue
+
+__all__ = ["Batches", "Piece"]
+
+Work = TypeVar("Work")
+Result = TypeVar("Result")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Piece(Generic[Work]):
+    """What is computed as a whole.
+
+    Attributes:
+        work: what ``answer`` is given.
+        kind: pieces of one kind can share a batch.
+        weight: how much it adds to the size of a batch, at least 1.
+    """
+
+    work: Work
+    kind: Hashable
+    weight: int
+
+
+@dataclasses.dataclass
+class _Waiting(Generic[Work, Result]):
+    piece: Piece[Work]
+    future: asyncio.Future[Result]
+    since: float
+
+
+class Batches(Generic[Work, Result]):
+    """Runs pieces in batches on the threads of a queue.
+
+    Args:
+        queue: gives threads, and knows how many calls are inside.
+        answer: the pieces' work, all of one kind -> one result or exception each; runs in a thread.
+        size: weight of a batch; a single piece may exceed it.
+        wait_s: how long a piece waits at most for company once a thread is free, seconds.
+        observe: told the weight of each batch.
+    """
+
+    def __init__(
+        self,
+        queue: WorkQueue,
+        answer: Callable[[Sequence[Work]], Sequence[Result | Exception]],
+        *,
+        size: int,
+        wait_s: float,
+        observe: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        if size < 1 or not wait_s >= 0:
+            raise ValueError(
+                f"A batch holds at least one condition and waits 0 s or longer; got {size} and {wait_s:g} s. "
+                "Raise max_batch or batch_wait_ms."
+            )
+        self._queue = queue
+        self._answer = answer
+        self._size = size
+        self._wait_s = wait_s
+        self._observe = observe
+        self._calls: OrderedDict[int, deque[_Waiting[Work, Result]]] = OrderedDict()
+        self._weight = 0
+        self._changed = asyncio.Event()
+        self._forming: asyncio.Task[None] | None = None
+        self._running: set[asyncio.Task[None]] = set()
+
+    @property
+    def depth(self) -> int:
+        """Weight that waits."""
+        return self._weight
+
+    async def run(self, pieces: Sequence[Piece[Work]]) -> list[Result]:
+        """The results of one call's pieces, in order; of a call that is cancelled, what waits never starts.
+
+        Raises:
+            Exception: what ``answer`` gave for a piece.
+        """
+        loop = asyncio.get_running_loop()
+        waiting = deque(_Waiting(piece, loop.create_future(), loop.time()) for piece in pieces)
+        futures = [one.future for one in waiting]
+        call = id(waiting)
+        self._calls[call] = waiting
+        self._weight += sum(piece.weight for piece in pieces)
+        self._changed.set()
+        self._form()
+        try:
+            return await asyncio.gather(*futures)
+        finally:
+            for one in self._calls.pop(call, ()):
+                self._weight -= one.piece.weight
+            for future in futures:
+                future.cancel()
+            self._changed.set()
+
+    def _form(self) -> None:
+        """Start forming the next batch, unless that is under way."""
+        if self._calls and self._forming is None:
+            self._forming = asyncio.create_task(self._next_batch())
+            self._running.add(self._forming)  # the loop itself keeps tasks weakly
+            self._forming.add_done_callback(self._running.discard)
+
+    async def _next_batch(self) -> None:
+        taken: list[_Waiting[Work, Result]] = []
+        results: Sequence[Result | Exception]
+        try:
+            async with self._queue.thread() as start:
+                await self._company()
+                taken = self._take()
+                self._forming = None
+                self._form()
+                if not taken:  # all of it was cancelled
+                    return
+                self._observe(sum(one.piece.weight for one in taken))
+                work = [one.piece.work for one in taken]
+                results = await start(lambda: self._answer(work))
+        except Exception as error:  # noqa: BLE001  # whatever broke belongs to every call of the batch
+            results = [error] * len(taken)
+        for one, result in zip(taken, results, strict=True):
+            if one.future.done():
+                continue
+            if isinstance(result, Exception):
+                one.future.set_exception(result)
+            else:
+                one.future.set_result(result)
+
+    async def _company(self) -> None:
+        """Wait until the batch is full, its oldest piece has waited long enough, or nobody else can join."""
+        loop = asyncio.get_running_loop()
+        while self._calls and self._weight < self._size and len(self._calls) < self._queue.calls:
+            left = min(pieces[0].since for pieces in self._calls.values()) + self._wait_s - loop.time()
+            if left <= 0:
+                return
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), left)
+
+    def _take(self) -> list[_Waiting[Work, Result]]:
+        """The next batch: of each call in turn its next piece, as far as they are of one kind and fit."""
+        taken: list[_Waiting[Work, Result]] = []
+        weight = 0
+        for call in list(self._calls):
+            pieces = self._calls[call]
+            piece = pieces[0].piece
+            if taken and (piece.kind != taken[0].piece.kind or weight + piece.weight > self._size):
+                continue
+            taken.append(pieces.popleft())
+            weight += piece.weight
+            if pieces:
+                self._calls.move_to_end(call)  # its next piece comes after those of all others
+            else:
+                del self._calls[call]
+        self._weight -= weight
+        return taken

@@ -1,0 +1,127 @@
+"""No GPL code in the tree, none imported, and none installed but by tools of the pipeline that run beside us.
+
+A process of ours may hold permissive code only: the reference harness is GPL-3, and our client lives in the process of
+whoever calls us. Build tools run in processes of their own, and their licences stay theirs.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from importlib.metadata import distributions
+from pathlib import Path
+
+import pytest
+
+GPL = re.compile(r"\bA?GPL|GNU (Affero )?General Public", re.IGNORECASE)
+# distribution -> (import name, why it may be installed); each is brought by dvc, which is run and never imported
+ALLOWED = {
+    "pygit2": ("pygit2", "GPL-2.0 with an exception that allows linking; dvc reads git repositories with it"),
+    "grandalf": ("grandalf", "GPL-2.0 or EPL-1.0, taken under EPL-1.0; 'dvc dag' draws with it"),
+    "asyncssh": ("asyncssh", "EPL-2.0 or GPL-2.0-or-later, taken under EPL-2.0; dvc reaches ssh remotes with it"),
+    "dulwich": ("dulwich", "Apache-2.0 or GPL-2.0-or-later, taken under Apache-2.0; dvc reads git with it"),
+}
+# what a file of GPL code carries at its head; written in parts, so that this file is not one
+MARKS = (
+    "GNU GENERAL " + "PUBLIC LICENSE",
+    "GNU General " + "Public License as published",
+    "SPDX-License-Identifier: " + "GPL",
+    "SPDX-License-Identifier: " + "AGPL",
+    "License" + "-Expression: GPL",
+)
+
+
+def gpl_distributions(found):
+    """Names of distributions that speak of the GPL (the LGPL is not it)."""
+    names = []
+    for distribution in found:
+        metadata = distribution.metadata
+        words = [metadata.get("License-Expression") or "", (metadata.get("License") or "").split("\n")[0]]
+        words += [line for line in metadata.get_all("Classifier") or [] if line.startswith("License ::")]
+        if any(GPL.search(word) for word in words):
+            names.append(metadata["Name"])
+    return sorted(names)
+
+
+def imported(source):
+    """Top-level packages that a module imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def marked(text):
+    return [mark for mark in MARKS if mark in text]
+
+
+def tracked(root):
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, check=True).stdout
+    return [root / name for name in listed.decode().split("\0") if name and (root / name).is_file()]
+
+
+def test_no_file_of_the_tree_is_gpl_code(root):
+    found = {str(path): marked(path.read_bytes().decode("utf-8", "replace")) for path in tracked(root)}
+    assert {path: marks for path, marks in found.items() if marks} == {}
+
+
+def test_what_is_installed_is_permissive_or_known():
+    assert [name for name in gpl_distributions(distributions()) if name.lower() not in ALLOWED] == []
+
+
+def test_no_code_of_ours_imports_a_gpl_package(root):
+    closed = {module for module, _ in ALLOWED.values()} | {"dvc"}
+    files = [path for path in tracked(root) if path.suffix == ".py"]
+    assert len(files) > 100
+    importing = {str(path): imported(path.read_text()) & closed for path in files}
+    assert {path: names for path, names in importing.items() if names} == {}
+
+
+@pytest.mark.parametrize("name", ["numpy", "grpcio", "protobuf"])
+def test_the_clients_environment_holds_nothing_of_the_kind(name):
+    (found,) = [d for d in distributions() if d.metadata["Name"].lower() == name]
+    assert gpl_distributions([found]) == []
+
+
+class Planted:
+    def __init__(self, **fields):
+        self.metadata = self
+        self._fields = {"Name": "planted", **{key.replace("_", "-"): value for key, value in fields.items()}}
+
+    def __getitem__(self, key):
+        return self._fields[key]
+
+    def get(self, key):
+        return self._fields.get(key)
+
+    def get_all(self, key):
+        return self._fields.get(key)
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({"License_Expression": "GPL-3.0-or-later"}, True),
+        ({"License": "GPLv3"}, True),
+        ({"License": "GNU Affero General Public License v3"}, True),
+        ({"Classifier": ["License :: OSI Approved :: GNU General Public License v3 (GPLv3)"]}, True),
+        ({"License_Expression": "Apache-2.0"}, False),
+        ({"Classifier": ["License :: OSI Approved :: GNU Lesser General Public License v3 (LGPLv3)"]}, False),
+    ],
+    ids=["expression", "text", "affero", "classifier", "apache", "lesser"],
+)
+def test_a_planted_package_is_found(fields, found):
+    assert (gpl_distributions([Planted(**fields)]) == ["planted"]) == found
+
+
+def test_planted_code_is_found():
+    assert marked(f"# {MARKS[2]}-3.0\n") == [MARKS[2]]
+    assert imported("def f():\n    from pygit2.enums import X\n    import grandalf.graphs as g\n") == {
+        "pygit2",
+        "grandalf",
+    }
+    assert Path(__file__).read_text().count(MARKS[0]) == 0

@@ -1,0 +1,199 @@
+"""Predicted cells in the layouts of harnesses: what is in the files, and what is refused before any is written."""
+
+from __future__ import annotations
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+from perturbcast_client import Condition, cli, connect, harness
+from perturbcast_client.testing import FAKE_MODEL, FakeServer, fake_delta
+
+GENES = ("CD3D", "ISG15", "STAT1")  # the fake's, in another order
+CONTEXTS = ("B cells", "T cells")
+ASKED = [Condition.from_label(*pair) for pair in [("STAT1", "T cells"), ("A+B", "B cells"), ("STAT1", "B cells")]]
+
+
+def make_file(path, *, genes=GENES, contexts=CONTEXTS, labels=("control", "STAT1"), cells=4, value=None):
+    """Cells of every label in every context; X is a half everywhere but in its first gene."""
+    rows = [(label, context) for context in contexts for label in labels for _ in range(cells)]
+    x = np.full((len(rows), len(genes)), 0.5, dtype=np.float32)
+    x[:, 0] = 0
+    if value is not None:
+        x[0, 1] = value
+    obs = pd.DataFrame(rows, columns=["perturbation", "context"], index=[str(i) for i in range(len(rows))])
+    anndata.AnnData(sp.csr_matrix(x), obs=obs, var=pd.DataFrame(index=list(genes))).write_h5ad(path)
+    return path
+
+
+@pytest.fixture
+def file(tmp_path):
+    return make_file(tmp_path / "screen.h5ad")
+
+
+@pytest.fixture
+def screen(file):
+    return harness.read_screen(file)
+
+
+@pytest.fixture
+def client():
+    with FakeServer() as server, connect(server.address, timeout_s=20) as client:
+        client.server = server
+        yield client
+
+
+def expected(condition):
+    """The fake's cells are its delta, not below 0, in the screen's order of genes."""
+    delta = np.maximum(fake_delta(condition, FAKE_MODEL.genes), 0).astype(np.float32)
+    return delta[[FAKE_MODEL.genes.index(gene) for gene in GENES]]
+
+
+def test_a_screen_is_read_by_context_and_condition(screen):
+    assert screen.genes == GENES
+    assert {context: x.shape for context, x in screen.controls.items()} == dict.fromkeys(CONTEXTS, (4, 3))
+    assert set(screen.measured) == {("STAT1", "B cells"), ("STAT1", "T cells")}
+
+
+def test_cells_come_condition_by_condition_in_the_order_of_the_screens_genes(client, screen):
+    got = list(harness.predicted_cells(client, "fake", screen, ASKED, cells=5, seed=3))
+    assert [p.condition for p in got] == [ASKED[0], ASKED[1], ASKED[2]]
+    for p in got:
+        np.testing.assert_array_equal(p.cells, np.tile(expected(p.condition), (5, 1)))
+        assert (p.model, p.fingerprint) == ("fake/1", "0" * 64)
+    sent = client.server.requests
+    assert [[c.context for c in request.controls] for request in sent] == [["T cells"], ["B cells"]]
+    assert {(request.seed, request.model.version) for request in sent} == {(3, "1")}, "one version for all of it"
+
+
+def test_cell_eval_gets_controls_and_predictions_in_one_file(client, screen, tmp_path):
+    cells = harness.predicted_cells(client, "fake", screen, ASKED, cells=5)
+    assert harness.write_cell_eval(cells, screen, tmp_path / "pred.h5ad") == 3
+    data = anndata.read_h5ad(tmp_path / "pred.h5ad")
+    assert tuple(data.var_names) == GENES
+    counts = data.obs.groupby(["target_gene", "cell_type"], observed=True).size().to_dict()
+    assert counts == {
+        ("non-targeting", "B cells"): 4,
+        ("non-targeting", "T cells"): 4,
+        ("STAT1", "T cells"): 5,
+        ("STAT1", "B cells"): 5,
+        ("A+B", "B cells"): 5,
+    }
+    rows = (data.obs["target_gene"] == "A+B").to_numpy()
+    np.testing.assert_array_equal(data.X[rows].toarray(), np.tile(expected(ASKED[1]), (5, 1)))
+    controls = (data.obs["target_gene"] == "non-targeting").to_numpy()
+    assert set(np.unique(data.X[controls].toarray())) == {0.0, 0.5}
+    seen = data.uns["perturbcast"]["seen"].set_index("condition")["context"]
+    assert seen.to_dict() == {"STAT1 in T cells": False, "A+B in B cells": True, "STAT1 in B cells": True}
+    assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
+
+
+def test_scperturbench_gets_a_file_per_condition(client, screen, tmp_path):
+    cells = harness.predicted_cells(client, "fake", screen, ASKED, cells=5)
+    names = {"dataset": "kang", "method": "ours", "unseen": True, "highly_variable": 5000}
+    assert harness.write_scperturbench(cells, screen, tmp_path / "out", **names) == 3
+    base = tmp_path / "out" / "kang" / "o.o.d" / "hvg5000" / "ours"
+    assert sorted(str(path.relative_to(base)) for path in base.rglob("*.h5ad")) == [
+        "B cells/A+B_imputed.h5ad",
+        "B cells/STAT1_imputed.h5ad",
+        "T cells/STAT1_imputed.h5ad",
+    ]
+    both = anndata.read_h5ad(base / "T cells" / "STAT1_imputed.h5ad")
+    assert both.obs["perturbation"].value_counts().to_dict() == {"control": 4, "imputed": 5, "stimulated": 4}
+    assert tuple(both.var_names) == GENES
+    unmeasured = anndata.read_h5ad(base / "B cells" / "A+B_imputed.h5ad")
+    assert unmeasured.obs["perturbation"].value_counts().to_dict() == {"control": 4, "imputed": 5}
+
+
+def test_plain_files(client, screen, tmp_path):
+    made = list(harness.predicted_cells(client, "fake", screen, ASKED, cells=2))
+    harness.write_h5ad(made, screen, tmp_path / "plain.h5ad")
+    assert anndata.read_h5ad(tmp_path / "plain.h5ad").shape == (6, 3)
+    harness.write_npz(made, screen, tmp_path / "plain.npz")
+    with np.load(tmp_path / "plain.npz") as arrays:
+        assert arrays["cells"].shape == (3, 2, 3)
+        assert arrays["perturbation"].tolist() == ["STAT1", "A+B", "STAT1"]
+        assert arrays["genes"].tolist() == list(GENES)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"value": np.nan}, "X: cells are finite and not negative"),
+        ({"value": -1.0}, "X: cells are finite and not negative"),
+        ({"genes": ("A", "A", "B")}, "genes: names are unique"),
+        ({"labels": ("STAT1",)}, "control_label: .*'control' is not there, but STAT1"),
+    ],
+    ids=["nan", "negative", "genes-twice", "no-controls"],
+)
+@pytest.mark.filterwarnings("ignore:Variable names are not unique")
+def test_a_bad_file_is_refused(tmp_path, fields, says):
+    with pytest.raises(ValueError, match=says):
+        harness.read_screen(make_file(tmp_path / "bad.h5ad", **fields))
+
+
+def test_a_missing_column_is_named(file):
+    with pytest.raises(ValueError, match=r"context_key: .*'donor' is none of perturbation, context"):
+        harness.read_screen(file, context_key="donor")
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"genes": ("CD3D", "ISG15")}, r"genes: .*1 of 3 are missing \(STAT1\) and 0"),
+        ({"genes": (*GENES, "LYZ")}, r"0 of 3 are missing \(\) and 1 are not the model's \(LYZ\)"),
+        ({"value": 9.3}, "scale: the model takes log1p.*at most 9.211; .*'B cells' reach 9.3"),
+        ({"contexts": ("B cells",)}, "every context has control cells in the file; T cells has none"),
+    ],
+    ids=["gene-missing", "gene-extra", "scale", "context"],
+)
+def test_what_does_not_fit_the_model_is_refused_before_anything_is_asked(client, tmp_path, fields, says):
+    screen = harness.read_screen(make_file(tmp_path / "other.h5ad", **fields))
+    with pytest.raises(ValueError, match=says):
+        list(harness.predicted_cells(client, "fake", screen, ASKED))
+    assert client.server.requests == []
+
+
+def test_counts_are_refused(client, tmp_path):
+    path = make_file(tmp_path / "counts.h5ad")
+    data = anndata.read_h5ad(path)
+    data.X = sp.csr_matrix(np.round(data.X.toarray() * 6))
+    data.write_h5ad(path)
+    with pytest.raises(ValueError, match="are whole numbers, as counts are"):
+        list(harness.predicted_cells(client, "fake", harness.read_screen(path), ASKED))
+
+
+def test_a_condition_twice_is_refused(client, screen):
+    with pytest.raises(ValueError, match="conditions: each is predicted once"):
+        list(harness.predicted_cells(client, "fake", screen, [ASKED[0], ASKED[0]]))
+
+
+def test_a_name_that_is_a_path_is_refused(client, screen, tmp_path):
+    cells = harness.predicted_cells(client, "fake", screen, ASKED, cells=2)
+    names = {"dataset": "../kang", "method": "ours", "unseen": True, "highly_variable": 3}
+    with pytest.raises(ValueError, match=r"'../kang' cannot"):
+        harness.write_scperturbench(cells, screen, tmp_path, **names)
+
+
+def test_a_failed_export_leaves_no_file(client, screen, tmp_path):
+    def broken():
+        yield from harness.predicted_cells(client, "fake", screen, ASKED[:1], cells=2)
+        raise ValueError("the service went away")
+
+    with pytest.raises(ValueError, match="went away"):
+        harness.write_cell_eval(broken(), screen, tmp_path / "new" / "pred.h5ad")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("layout", cli.LAYOUTS)
+def test_export_of_the_command_line(client, file, tmp_path, layout, capsys):
+    conditions = tmp_path / "conditions.csv"
+    conditions.write_text("perturbation,context\nSTAT1,T cells\nA+B,B cells\n")
+    out = tmp_path / ("out" if layout == "scperturbench" else "out.npz" if layout == "npz" else "out.h5ad")
+    words = ["export", "fake", "--address", client.server.address, "--controls", file, "--layout", layout]
+    words += ["--conditions", conditions, "--cells", 3, "--out", out, "--dataset", "kang"]
+    assert cli.main([str(word) for word in words]) == 0
+    assert capsys.readouterr().out == f"2 conditions in {out}\n"
+    assert len(list(out.rglob("*_imputed.h5ad"))) == 2 if layout == "scperturbench" else out.is_file()
