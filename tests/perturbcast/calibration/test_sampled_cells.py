@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from perturbcast.calibration import Calibration, calibrated_variance, generator_of, sample_cells
+from perturbcast.calibration import calibrated_variance, generator_of, sample_cells
 from perturbcast.schema import Condition
 
 
@@ -26,11 +26,23 @@ def draw(controls, delta, variance, *, count=4000, seed=0, **named):
 def test_the_mean_is_control_plus_delta_also_where_most_cells_are_zero():
     controls = make_controls()
     mean = controls.toarray().mean(axis=0, dtype=np.float64)
-    for delta in ([0.4, 0.3, 0.2], [-0.4, -0.3, 0.0]):
+    for delta in ([0.4, 0.3, 0.2], [-0.4, -0.3, 0.0], [3.0, 2.5, 1.0]):
         cells = draw(controls, delta, [0.0, 0.0, 0.0])
-        np.testing.assert_allclose(cells.mean(axis=0, dtype=np.float64), mean + delta, atol=1e-5)
+        np.testing.assert_allclose(cells.mean(axis=0, dtype=np.float64), mean + delta, atol=0.03)
     # adding and clipping would leave gene 1 at mean - 0.1: only its expressing third goes down
     assert np.maximum(controls.toarray()[:, 1] - 0.3, 0).mean() > mean[1] - 0.11
+
+
+def test_a_sparse_gene_changes_by_how_many_cells_express_it_and_a_dense_one_by_how_much():
+    """Gene 1: 1.5 in a third of the cells, mean 0.5. Up by 0.25: half a third more; down by 0.25: (1/2)^(2/3) stay."""
+    controls = make_controls()
+    share = (controls.toarray() > 0).mean(axis=0)
+    up, down = (draw(controls, [sign * 0.25] * 2 + [0.0], [0.0, 0.0, 0.0]) for sign in (1, -1))
+    assert (up[:, 1] > 0).mean() == pytest.approx(share[1] + (1 - share[1]) * 0.25 / 1.5, abs=0.02)
+    kept = 0.5 ** (1 - share[1])
+    assert (down[:, 1] > 0).mean() == pytest.approx(share[1] * kept, abs=0.03)
+    assert (down[:, 0] > 0).all()
+    assert down[:, 0].std() == pytest.approx(0.3 * 1.75 / 2, rel=0.05)
 
 
 def test_no_cell_is_below_zero_and_an_impossible_decrease_ends_there():
@@ -69,11 +81,11 @@ def test_a_seed_decides_every_draw_and_a_condition_has_draws_of_its_own():
 
 
 def test_calibrated_variance_has_the_calibrated_widths():
+    """Twice as wide as a normal at two levels, unknown at the third; of the second gene nothing is known."""
     sigma = np.array([[1.0, 0.5]])
-    twice = {0.5: 2 * 0.6744898, 0.9: 2 * 1.6448536, 0.95: np.inf}  # twice as wide as a normal, one level unknown
-    factors = Calibration(factors=twice, conditions=(), n_pairs=9, cells_sha256="", origin="")
-    np.testing.assert_allclose(calibrated_variance(sigma**2, factors.half_widths(sigma**2)), 4 * sigma**2, rtol=1e-6)
-    np.testing.assert_array_equal(calibrated_variance(sigma**2, {0.9: np.full((1, 2), np.inf)}), sigma**2)
+    known, none = np.array([1.0, np.inf]), np.full(2, np.inf)
+    intervals = {0.5: 2 * 0.6744898 * sigma * known, 0.9: 2 * 1.6448536 * sigma * known, 0.95: sigma * none}
+    np.testing.assert_allclose(calibrated_variance(sigma**2, intervals), [[4.0, 0.25]], rtol=1e-6)
 
 
 @pytest.mark.parametrize(

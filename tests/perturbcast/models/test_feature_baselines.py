@@ -76,6 +76,20 @@ def test_nearest_prefers_the_context_asked_about_and_says_when_it_cannot(make_tr
         assert answer.notes[0] == note
 
 
+def test_nearest_stays_in_the_context_asked_about(make_train, embedding):
+    """A is most like PTWO, but only B was measured in b; in c nothing was."""
+    train = make_train({("A", "a"): [1.0, 0], ("B", "b"): [0, 1.0]})
+    model = fitted(nearest, train, expression=False, k=1, embedding=embedding)
+    answers = {context: ask(model, "PTWO", context=context, genes=2) for context in "abc"}
+    assert {context: answer.delta[0].tolist() for context, answer in answers.items()} == {
+        "a": [1, 0],
+        "b": [0, 1],
+        "c": [1, 0],
+    }
+    unknown = {context: ask(model, "X", context=context, genes=2).delta[0].tolist() for context in "bc"}
+    assert unknown == {"b": [0, 1], "c": [0.5, 0.5]}
+
+
 def test_nearest_borrows_along_a_graph(make_train):
     """G0 - G1 - G2 and G5 - G6 - G7: ends of a path have the same neighbour."""
     ends = np.array([[0, 1], [1, 2], [5, 6], [6, 7]])

@@ -5,9 +5,11 @@ sampled cell is one control cell, drawn with replacement where more are asked th
 delta + e with e ~ N(0, s^2) per gene, s the calibrated standard deviation. The spread of the cells is thus that of the
 controls plus what is not known about the effect.
 
-An effect moves the mean of a gene from c to m = max(c + delta + e, 0). Upwards it is added to the cell; downwards the
-cell is scaled by m / c. Both move the mean by the effect and neither goes below zero, whereas adding a negative delta
-and clipping leaves the mean of a gene with many zeros too high.
+An effect moves the mean of a gene from c to m = max(c + delta + e, 0). Where every control expresses the gene, cells
+are scaled down by m / c or shifted up. Where a share z of them does not, a decrease silences cells: one keeps its value
+with probability (m / c)^z and is scaled by (m / c)^(1 - z). An increase switches silent cells on, to the mean of those
+that express it, with probability up to 1, and shifts the expressing ones by the rest. Either way the expected mean is
+m, no value is below zero, and sparse genes stay sparse; adding the effect to every cell and clipping does none of this.
 
 Axes: N cells, G genes.
 """
@@ -37,12 +39,14 @@ def calibrated_variance(variance: np.ndarray, intervals: Mapping[float, np.ndarr
 
     Args:
         variance: [condition, gene] or [gene] the model's variance; the answer where no level has a finite width.
-        intervals: level (0 to 1) -> half width of the same shape; infinite ones are left out.
+        intervals: level (0 to 1) -> half width of the same shape; infinite entries are left out.
     """
-    widths = [
-        half / NormalDist().inv_cdf((1 + level) / 2) for level, half in intervals.items() if np.isfinite(half).all()
-    ]
-    return np.mean(widths, axis=0) ** 2 if widths else variance
+    total, levels = np.zeros_like(variance), np.zeros_like(variance)
+    for level, half in intervals.items():
+        finite = np.isfinite(half)
+        total += np.where(finite, half, 0) / NormalDist().inv_cdf((1 + level) / 2)
+        levels += finite
+    return np.where(levels > 0, (total / np.maximum(levels, 1)) ** 2, variance)
 
 
 def sample_cells(
@@ -87,7 +91,21 @@ def sample_cells(
     effect += delta.astype(np.float32)
     if signed:
         return cells + effect
+    return _moved(cells, effect, controls=controls, uniform=generator.random((count, genes), dtype=np.float32))
+
+
+def _moved(
+    cells: np.ndarray, effect: np.ndarray, *, controls: sp.csr_matrix | np.ndarray, uniform: np.ndarray
+) -> np.ndarray:
+    """Cells [cell, gene] under an effect of the same shape; ``uniform`` in [0, 1) decides which are switched."""
     mean = np.asarray(controls.mean(axis=0), dtype=np.float32).ravel()
-    moved = np.maximum(mean + effect, 0)
-    share = np.divide(moved, mean, out=np.zeros_like(moved), where=mean > 0)
-    return np.where(effect >= 0, cells + effect, cells * share)
+    expressing = np.asarray((controls > 0).sum(axis=0), dtype=np.float32).ravel() / np.float32(controls.shape[0])
+    silent = 1 - expressing
+    level = np.divide(mean, expressing, out=np.zeros_like(mean), where=expressing > 0)  # mean of those that express
+    ratio = np.divide(np.maximum(mean + effect, 0), mean, out=np.zeros_like(effect), where=mean > 0)
+    lowered = np.where(uniform < ratio**silent, cells * ratio**expressing, 0)
+    chance = np.where(level > 0, np.divide(effect, level, out=np.zeros_like(effect), where=level > 0), 1).clip(0, 1)
+    on = (cells > 0) | (uniform < chance)
+    rest = (effect - silent * chance * level) / (expressing + silent * np.where(effect > 0, chance, 1))
+    raised = np.where(on, np.where(cells > 0, cells, level) + rest, 0)
+    return np.asarray(np.where(effect > 0, raised, np.where(effect < 0, lowered, cells)))
