@@ -34,6 +34,7 @@ VERBS = {
     "leaderboard": "leaderboard",
     "report": "report",
     "register": "register",
+    "export": "export",
     "serve": "serve",
     "doctor": "doctor",
     "demo": "demo",

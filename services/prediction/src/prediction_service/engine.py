@@ -185,6 +185,8 @@ def _answer_group(group: Sequence[Slice]) -> list[Rows | Exception]:
     started = time.perf_counter()
     try:
         predicted = group[0].plan.served.model.predict(conditions, control_means=means)
+    except ConnectionError as error:  # the backend is away for all of them
+        return [error] * len(group)
     except Exception as error:  # noqa: BLE001  # it belongs to one of the slices, and to no other
         return [error] if len(group) == 1 else [answer for piece in group for answer in _answer_group([piece])]
     model_s = time.perf_counter() - started
