@@ -1,18 +1,23 @@
 # Two commands: 'make demo' and 'make test'. Each target is what a person could type.
 PYTHON ?= python3.11
 PIP_FLAGS := --quiet --disable-pip-version-check -c constraints.txt
-LIBS := -e libs/perturbcast-client -e libs/perturbcast -e services/prediction -e services/torchserve
-PATHS := libs services tests benchmarks
+LIBS := -e libs/perturbcast-client -e libs/perturbcast[train] -e services/prediction -e services/torchserve
+PATHS := libs services tests benchmarks apptainer
+WORKERS ?= 2 # test processes; a file's tests stay in one
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: demo test lint bench protos constraints clean
+.PHONY: demo test test-cluster lint bench protos schema constraints clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.installed .venv-client/.installed ## the whole pipeline on real data, then an answer over gRPC
 	perturbcast demo --client-python .venv-client/bin/python
 
-test: .venv/.dev ## every test; real environments and real servers included
-	pytest --cov --cov-report=term
+test: .venv/.dev .venv/.browser ## every test but those on SLURM; real environments, servers and a browser included
+	pytest -n $(WORKERS) --dist loadfile --ignore tests/cluster --cov --cov-report=term
+
+test-cluster: .venv/.dev ## jobs on a real single-node SLURM; as root, it installs Debian's packages for it
+	command -v slurmctld munged || { apt-get update -q && apt-get install -y -q --no-install-recommends slurm-wlm munge; }
+	pytest tests/cluster
 
 lint: .venv/.dev ## format, lint, types, import contracts
 	ruff format --check $(PATHS)
@@ -31,8 +36,11 @@ protos: ## regenerate the committed wire code, with the generator that the clien
 	.venv-wire/bin/python -m grpc_tools.protoc -I protos --python_out=services/prediction/src --pyi_out=services/prediction/src protos/prediction_service/wire/open_inference.proto
 	.venv-wire/bin/python -m grpc_tools.protoc -I protos --python_out=services/torchserve/src --pyi_out=services/torchserve/src protos/torchserve_backend/wire/torchserve.proto
 
+schema: .venv/.installed ## write the published JSON schema of report.json from its model
+	python -c 'from perturbcast.evaluation import report_schema as r; from perturbcast.stores.atomic import write_bytes; write_bytes(r.SCHEMA_FILE, r.json_schema().encode())'
+
 constraints: .venv/.dev ## write the exact versions of this environment to constraints.txt
-	(echo '# The exact versions that CI, containers and the README install; make constraints writes this file anew.'; pip freeze --all --exclude-editable | grep -v ' @ \|^setuptools=\|^perturbcast') > .constraints.partial
+	(echo '# The exact versions that CI, containers and the README install; make constraints writes this file anew.'; pip freeze --all --exclude-editable | sed 's/+cpu$$//' | grep -v ' @ \|^setuptools=\|^perturbcast') > .constraints.partial
 	mv .constraints.partial constraints.txt
 
 .venv/.installed: constraints.txt libs/perturbcast/pyproject.toml libs/perturbcast-client/pyproject.toml services/prediction/pyproject.toml services/torchserve/pyproject.toml
@@ -43,6 +51,13 @@ constraints: .venv/.dev ## write the exact versions of this environment to const
 
 .venv/.dev: .venv/.installed pyproject.toml
 	.venv/bin/python -m pip install $(PIP_FLAGS) --group dev
+	touch $@
+
+# The browser of the report's test. Where it can not be installed that test is skipped and says so.
+.venv/.browser: | .venv/.installed
+	command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
+	{ test "$$(id -u)" = 0 && apt-get -qq update && apt-get -qq install --no-install-recommends chromium fonts-liberation >/dev/null; } || \
+	echo "no browser: Chromium is not installed and can not be installed here; the test that opens the report will be skipped"
 	touch $@
 
 .venv-client/.installed: constraints.txt libs/perturbcast-client/pyproject.toml

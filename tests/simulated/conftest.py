@@ -13,7 +13,14 @@ import numpy as np
 import pytest
 
 from perturbcast import catalog
-from perturbcast.evaluation import evaluate_prediction, mean_interval, summarise
+from perturbcast.evaluation import (
+    evaluate_prediction,
+    evaluate_predictions,
+    mean_interval,
+    summarise,
+    train_profile,
+)
+from perturbcast.evaluation.held_out import interpolation_weight
 from perturbcast.simulation import ScreenConfig, simulate
 from perturbcast.splits import make
 from perturbcast.stores import control_means
@@ -73,16 +80,31 @@ def _predictions(model, rule, seed, changes):
 
 
 @functools.cache
-def _losses(model, rule, seed, mixed_up, changes):
+def _losses(model, rule, seed, mixed_up, changes, panel_name="spine"):
     """Metric id -> (loss, entry of metrics.json) over the test conditions of all folds."""
     scored = []
     for fold, prediction in zip(_folds(rule, seed, changes), _predictions(model, rule, seed, changes), strict=True):
         if mixed_up:
             prediction = _mixed_up(prediction, np.random.default_rng([seed, fold.fold]))
         data = _simulate(seed, changes)
-        scored.append(evaluate_prediction(data, prediction, cells=fold.parts["test"], train_mean=None))
+        scored.append(
+            evaluate_prediction(data, prediction, cells=fold.parts["test"], train_mean=None, panel_name=panel_name)
+        )
     entries = summarise(scored).metrics
     return {name: (_loss(entry), entry) for name, entry in entries.items() if entry["value"] is not None}
+
+
+@functools.cache
+def _bounded(model, rule, seed, changes):
+    """The entries of metrics.json over the test conditions of all folds, ceilings and degenerate rows among them."""
+    data, scored = _simulate(seed, changes), []
+    for fold, prediction in zip(_folds(rule, seed, changes), _predictions(model, rule, seed, changes), strict=True):
+        profile = train_profile(data, cells=fold.parts["train"], conditions=fold.conditions["train"])
+        validation = {"cells": fold.parts["validation"], "conditions": fold.conditions["validation"]}
+        weight = interpolation_weight(data, **validation, train_mean=profile, seed=seed)
+        given = {"cells": fold.parts["test"], "train_mean": profile, "weight": weight, "seed": seed}
+        scored.append(evaluate_predictions(data, {model: prediction}, **given)[model].scored)
+    return summarise(scored).metrics
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,9 +118,13 @@ class Screens:
     models = tuple(catalog.names("models"))
     learned = tuple(name for name in catalog.names("models") if name not in (*FLOORS, "truth"))
 
-    def entries(self, model, seed):
+    def entries(self, model, seed, panel_name="spine"):
         """Metric id -> (loss, entry of metrics.json) of one screen."""
-        return _losses(model, self.rule, seed, False, self.changes)
+        return _losses(model, self.rule, seed, False, self.changes, panel_name)
+
+    def bounded(self, model, seed):
+        """Metric id -> entry of metrics.json with ceilings and degenerate rows, of one screen."""
+        return _bounded(model, self.rule, seed, self.changes)
 
     def losses(self, model, metric, *, mixed_up=False):
         """Loss [seed], the mean over test conditions of each screen."""

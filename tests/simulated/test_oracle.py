@@ -48,3 +48,25 @@ def test_truth_is_best_of_all_models_on_every_metric(rule, screens):
                 if loss > rival or (loss == rival and not at_optimum):
                     lost.append(f"{metric}, seed {seed}: {model} {rival:.4f}, truth {loss:.4f}")
     assert not lost, "\n".join(lost)
+
+
+# what an interval holds has a target, and the narrowest interval is not the best; the train mean is not given here
+NOT_OF_A_MEAN = ("coverage", "interval_", "ood_auroc", "pearson_delta_perturbed")
+
+
+@pytest.mark.parametrize("name", ["perturbcast", "uncertainty"])
+def test_truth_is_best_on_our_panels(name, screens):
+    """On each of five screens; the oracle states the variance of a measured delta around the truth, and no more."""
+    these, lost, asked = screens("unseen_context"), [], set()
+    for seed in these.seeds[:5]:
+        truth = these.entries("truth", seed, name)
+        for metric in truth:
+            if not metric.split(".")[1].startswith(NOT_OF_A_MEAN):
+                asked.add(metric)
+                rivals = {m: these.entries(m, seed, name)[metric][0] for m in set(these.models) - {"truth"}}
+                best = min(rivals, key=rivals.__getitem__)
+                loss, entry = truth[metric]
+                if loss > rivals[best] or (loss == rivals[best] and entry["value"] != entry["optimum"]):
+                    lost.append(f"{metric}, seed {seed}: {best} {rivals[best]:.4f}, truth {loss:.4f}")
+    assert len(asked) == {"perturbcast": 9, "uncertainty": 3}[name]
+    assert not lost, "\n".join(lost)

@@ -74,15 +74,15 @@ def make_scored():
 def make_stored(tmp_path):
     """Factory of evaluations on disk: value per condition of one metric, of one model on one split."""
 
-    def make(model, values, *, part="validation", split="s", metric_id=METRIC, labels=None, **provenance):
+    def make(name, values, *, part="validation", split="s", metric_id=METRIC, labels=None, **provenance):
         evaluation: Evaluation = summarise([_make_scored(values, metric_id=metric_id, labels=labels)])
         record = {
             "part": part,
             "dataset_hash": "d",
             "seed": 0,
-            "folds": [{"fold": 0, "split_sha256": "f", "model_fingerprint": model}],
+            "folds": [{"fold": 0, "split_sha256": "f", "model_fingerprint": name}],
         }
-        directory = tmp_path / part / split / model
+        directory = tmp_path / part / split / name
         write_directory(evaluation, directory, provenance=record | provenance)
         return read_directory(directory)
 

@@ -75,3 +75,19 @@ def test_an_empty_folder_is_refused(tmp_path):
         find_directories(tmp_path)
     with pytest.raises(UsageError, match="does not exist"):
         read_directory(tmp_path / "nowhere")
+
+
+def test_curves_are_kept_with_the_scores_and_not_edited(make_stored, tmp_path):
+    stored = make_stored("m", [1.0])
+    directory = tmp_path / "with curves"
+    write_directory(stored.evaluation, directory, provenance=stored.provenance, curves={"examples": []})
+    assert read_directory(directory).curves == {"examples": []}
+    assert read_directory(stored.directory).curves is None
+    (directory / "curves.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"curves\.json in .* changed since it was written"):
+        read_directory(directory)
+    (directory / "curves.json").unlink()
+    with pytest.raises(ValueError, match=r"has no curves\.json"):
+        read_directory(directory)
+    write_directory(stored.evaluation, directory, provenance=stored.provenance)
+    assert read_directory(directory).curves is None

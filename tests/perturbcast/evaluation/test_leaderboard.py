@@ -86,3 +86,36 @@ def test_an_oracle_is_named_and_never_chosen(make_stored):
 def test_a_metric_whose_optimum_depends_on_the_data_cannot_choose(make_stored):
     with pytest.raises(UsageError, match=r"one optimum; that of 'celleval.de_nsig_counts_real@1' depends on the data"):
         _board(make_stored("a", [1.0]), metric_id="celleval.de_nsig_counts_real@1")
+
+
+def test_seeds_of_a_model_count_as_one(make_stored):
+    """The lucky seed alone would win; both together do not."""
+    seeds = [
+        make_stored("m", [0.1, 0.3], model="m", model_seed=0),
+        make_stored("m-again", [1.1, 1.3], model="m", model_seed=1),
+    ]
+    choice = _board(make_stored("other", [0.4, 0.6], model="other", model_seed=0), *seeds)["splits"]["s"]
+    assert choice["selected"] == "other"
+    assert list(choice["candidates"]) == ["m", "other"]
+    assert choice["candidates"]["m"]["value"] == pytest.approx(0.7)
+    assert {name: one["model_seed"] for name, one in choice["candidates"]["m"]["seeds"].items()} == {
+        "m": 0,
+        "m-again": 1,
+    }
+
+
+def test_variants_with_one_seed_stay_apart(make_stored):
+    stored = [make_stored(name, [1.0, 2.0], model="linear", model_seed=0) for name in ("linear", "linear_ridge")]
+    assert list(_board(*stored)["splits"]["s"]["candidates"]) == ["linear", "linear_ridge"]
+
+
+def test_models_are_ranked_over_splits_by_mean_rank(make_stored):
+    values = {"s": {"a": 1.0, "b": 2.0, "c": 2.0}, "t": {"a": 3.0, "b": 1.0}}
+    stored = {
+        split: {name: make_stored(name, [value] * 2, split=split) for name, value in models.items()}
+        for split, models in values.items()
+    }
+    board = leaderboard(stored, metric_id=MAE)
+    rows = [(row["model"], row["mean_rank"], row["n_splits"]) for row in board["overall"]]
+    assert rows == [("a", 1.5, 2), ("b", 1.75, 2), ("c", 2.5, 1)], "b and c share ranks 2 and 3 on s"
+    assert "mean over splits of the rank" in board["overall_rule"]

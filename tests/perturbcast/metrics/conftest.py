@@ -41,6 +41,9 @@ def _make_comparison(
     predicted_cells=None,
     control_cells=None,
     train_mean=None,
+    variance=None,
+    ood_score=None,
+    novel=None,
 ):
     """Comparison of [condition, gene] deltas over a control profile of 2 (by default a perfect prediction)."""
     delta = np.atleast_2d(np.asarray(delta, dtype=np.float64))
@@ -66,6 +69,9 @@ def _make_comparison(
             for level, half in (half_widths or {}).items()
         },
         cells=None if predicted_cells is None else GivenCells(predicted_cells),
+        variance=None if variance is None else np.broadcast_to(np.asarray(variance, dtype=np.float64), delta.shape),
+        ood_score=None if ood_score is None else np.asarray(ood_score, dtype=np.float64),
+        novel=None if novel is None else np.asarray(novel),
     )
 
 

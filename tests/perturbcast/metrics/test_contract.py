@@ -19,6 +19,8 @@ MEASURES = {measure.metric.id: measure for name in NAMES for measure in measures
 CONTEXTS = ["a"] * 4 + ["b"] * 4
 LABELS = ["P0", "P1", "P2", "P0+P1", "P3", "P4", "P5", "P6"]
 GENES, CELLS = 120, 40
+LEVELS = (0.5, 0.8, 0.9, 0.95)
+NOVEL = [False, True] * 4
 
 
 @pytest.fixture(params=NAMES)
@@ -43,7 +45,7 @@ def _effects(seed=1):
     return delta * np.linspace(0.3, 1.0, 8)[:, None]  # some conditions are stronger than others
 
 
-def _make(make_comparison, claimed=None, *, seed=None):
+def _make(make_comparison, claimed=None, *, seed=None, half_width=0.5, variance=0.02, ood_score=NOVEL):
     """Truth as the contract tests share it, beside the truth itself or a prediction of effects; means of its cells."""
     cells = _cells(2 + _effects())
     of_context = {name: _cells(np.full((1, GENES), 2.0), seed=10 + k)[0] for k, name in enumerate("ab")}
@@ -58,7 +60,10 @@ def _make(make_comparison, claimed=None, *, seed=None):
         error=np.stack(error),
         contexts=CONTEXTS,
         labels=LABELS,
-        half_widths={0.9: 0.5},
+        half_widths=dict.fromkeys(LEVELS, half_width),
+        variance=variance,
+        ood_score=ood_score,
+        novel=NOVEL,
         cells=cells,
         predicted_cells=predicted,
         control_cells=controls,
@@ -73,8 +78,10 @@ def perfect(make_comparison):
 
 @pytest.fixture(scope="module")
 def wrong(make_comparison):
-    """Deltas of other genes, and of the wrong strengths."""
-    return _make(make_comparison, _effects(seed=2)[::-1], seed=4)
+    """Deltas of other genes, of the wrong strengths, and surest where they are worst."""
+    claimed = _effects(seed=2)[::-1]
+    sure = np.arange(8, 0, -1)[:, None] / 100
+    return _make(make_comparison, claimed, seed=4, half_width=0.001, variance=sure, ood_score=np.arange(8)[::-1])
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +91,10 @@ def nothing(make_comparison):
     return Comparison(
         truth=truth,
         predicted=truth.control,
-        half_widths={0.9: np.full(truth.mean.shape, 0.5)},
+        half_widths={level: np.full(truth.mean.shape, 0.5) for level in LEVELS},
+        variance=np.full(truth.mean.shape, 0.02),
+        ood_score=np.zeros(8),
+        novel=np.array(NOVEL),
         cells=truth.control_cells,
     )
 
@@ -121,8 +131,11 @@ def test_perfect_prediction_reaches_the_optimum(measure, perfect):
     scores = measure.score(perfect)
     assert scores.shape == (8,)
     optimum = measure.of_rule(measure.metric.optimum, perfect)
-    if measure.metric.needs == "intervals":
-        optimum = np.ones(8)  # a perfect point prediction lies in every interval
+    # a perfect mean lies in every interval, whatever the interval promises
+    of_intervals = {"coverage": 1.0, "interval_width": 1.0, "interval_ece": np.mean([1 - level for level in LEVELS])}
+    for name, value in of_intervals.items():
+        if measure.metric.id.startswith(f"perturbcast.{name}"):
+            optimum = np.full(8, value)
     asked = ~np.isnan(scores)
     if measure.metric.id == "gears.genetic_interaction_magnitude@1":
         assert asked.tolist() == [label == "P0+P1" for label in LABELS], "the one double"
@@ -138,7 +151,13 @@ def test_worse_prediction_scores_worse(measure, perfect, wrong):
             return float(np.nanmean(np.abs(scores - measure.of_rule(measure.metric.optimum, comparison))))
         return measure.metric.loss(float(np.nanmean(scores)))
 
-    if measure.metric.id == "celleval.de_nsig_counts_real@1":
+    if measure.metric.id.startswith("perturbcast.interval_width"):
+        assert off(wrong) < off(perfect), "the intervals of the wrong prediction are narrower, and hold nothing"
+    elif measure.metric.id == "perturbcast.coverage_50@1":
+        assert np.nanmean(measure.score(wrong)) < 0.1, (
+            "an interval that never holds is as far off as one that always does"
+        )
+    elif measure.metric.id == "celleval.de_nsig_counts_real@1":
         assert off(wrong) == off(perfect) == 0.0, "a number of the truth alone"
     else:
         assert off(wrong) > off(perfect) + 0.004
@@ -149,7 +168,7 @@ def test_prediction_of_no_change_is_scored_without_nan(measure, nothing, perfect
     asked = ~np.isnan(measure.score(perfect))
     assert np.isfinite(scores[asked]).all(), "what is excluded depends on the truth alone"
     chance = measure.metric.chance
-    against_another_reference = measure.metric.id.startswith("systema.pearson_delta_perturbed")
+    against_another_reference = "pearson_delta_perturbed" in measure.metric.id
     if chance is not None and not against_another_reference:
         expected = measure.of_rule(chance, nothing)
         if measure.metric.id.startswith(("systema.centroid_accuracy", "celleval.discrimination_score_l")):
@@ -173,7 +192,8 @@ def test_panels_name_modules_that_exist(name):
     modules = list(dict.fromkeys(measure.module.__name__.rsplit(".", 1)[1] for measure in panel(name)))
     assert modules == list(PANELS[name])
     if name != "spine":
-        assert all(measure.metric.id.startswith(f"{name}.") for measure in panel(name))
+        room = "perturbcast" if name == "uncertainty" else name
+        assert all(measure.metric.id.startswith(f"{room}.") for measure in panel(name))
 
 
 def test_the_panel_of_all_holds_every_metric_once():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -91,6 +93,18 @@ def test_unseen_combination_keeps_singles_and_reports_how_many_were_seen(make_da
     assert strata["G8+G9 in a"] == "0 of 2 singles seen"
     for fold in folds:
         assert {c.perturbation for c in fold.conditions["train"]} >= set(SINGLES)
+
+
+def test_held_out_combinations_are_of_the_same_kind_in_every_part(make_data):
+    """Six of twelve combinations have both singles measured, six none: each part holds them half and half."""
+    seen, unseen = ("G1", "G3", "G5", "G7"), ("G0", "G2", "G4", "G6")
+    combinations = ["+".join(pair) for group in (seen, unseen) for pair in itertools.combinations(group, 2)]
+    data = make_data(perturbations=(*seen, *combinations), genes=8, contexts=("a",), cells=4)
+    for seed in range(5):
+        for fold in splits.make(data, "unseen_combination", seed=seed):
+            for part in ("test", "validation", "calibration"):
+                both = sum(set(c.targets) <= set(seen) for c in fold.conditions[part])
+                assert both == len(fold.conditions[part]) / 2, (part, fold.conditions[part])
 
 
 def test_in_distribution_divides_cells_of_every_condition(make_data):

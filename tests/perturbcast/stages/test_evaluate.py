@@ -104,6 +104,65 @@ def test_all_panels_of_a_split_in_one_pass(folder, tmp_path):
     assert metrics["systema.pearson_delta_perturbed@1"]["value"] is not None
 
 
+def test_several_models_in_one_pass_score_as_each_alone(folder, tmp_path, capsys):
+    _evaluate(folder, tmp_path / "both", prediction=folder / "predictions/made")
+    said = capsys.readouterr().out
+    assert "made, test" in said
+    assert "share" in said
+    for model in ("control", "mean_delta"):
+        _evaluate(folder, tmp_path / "alone", model=model)
+        for part in ("validation", "test"):
+            for name in ("metrics.json", "per_condition.csv", "curves.json"):
+                both, alone = (tmp_path / run / part / "made" / model / name for run in ("both", "alone"))
+                assert both.read_bytes() == alone.read_bytes(), (part, model, name)
+    stored = read_directory(tmp_path / "both/test/made/mean_delta")
+    assert (stored.model, stored.model_seed) == ("mean_delta", 0)
+    assert len(stored.provenance["interpolation_weights"]) == 4
+    assert stored.curves["intervals"]["all"]
+
+
+def test_a_number_stands_beside_floors_chance_ceilings_and_degenerate_rows(folder, tmp_path):
+    _evaluate(folder, tmp_path, part=["test"])
+    row = read_directory(tmp_path / "test/made/mean_delta").evaluation.metrics["celleval.pearson_delta@1"]
+    assert set(row["ceiling"]) == {"split_half", "interpolated", "resampled"}
+    assert None not in row["ceiling"].values()
+    assert row["floor"]["control"] == 0.0 < row["ceiling"]["split_half"] < row["ceiling"]["resampled"] <= 1
+    best = max(row["ceiling"].values())
+    trivial = max(*row["floor"].values(), row["chance"])
+    assert row["share_of_range"] == pytest.approx((row["value"] - trivial) / (best - trivial))
+    assert row["degenerate"]["control"] == row["floor"]["control"]
+    assert row["degenerate"]["means_without_spread"] == pytest.approx(1.0)
+    assert row["degenerate"]["twisted_controls"] == row["value"]
+    assert None not in row["degenerate"].values()
+
+
+def test_without_bounds_values_floors_and_chance_stay(folder, tmp_path):
+    _evaluate(folder, tmp_path / "with", part=["test"])
+    _evaluate(folder, tmp_path / "without", part=["test"], bounds=False)
+    whole, bare = (read_directory(tmp_path / run / "test/made/mean_delta").evaluation for run in ("with", "without"))
+    for metric_id, row in bare.metrics.items():
+        for key in ("value", "interval", "floor", "chance", "n", "n_excluded"):
+            assert row[key] == whole.metrics[metric_id][key], (metric_id, key)
+        assert set(row["ceiling"].values()) == set(row["degenerate"].values()) == {None}
+        if row["floor"]["control"] is not None:
+            assert any("--no-bounds" in note for note in row["notes"])
+
+
+def test_validation_can_have_a_panel_of_its_own(folder, tmp_path):
+    _evaluate(folder, tmp_path, panel="systema", validation_panel="perturbench", bounds=False)
+    rooms = {
+        part: {name.split(".")[0] for name in read_directory(tmp_path / part / "made/mean_delta").evaluation.metrics}
+        for part in ("validation", "test")
+    }
+    assert rooms == {"validation": {"perturbench"}, "test": {"systema"}}
+
+
+def test_two_predictions_of_one_name_are_refused(folder, tmp_path):
+    twice = folder / "predictions/made/control"
+    with pytest.raises(UsageError, match="share 'control'"):
+        _evaluate(folder, tmp_path, prediction=[twice, folder / "predictions/made"])
+
+
 def test_absent_predictions_are_named(folder, tmp_path):
     with pytest.raises(UsageError, match=r"fold_0/validation\.npz does not exist"):
         _evaluate(folder, tmp_path, prediction=tmp_path / "nowhere")

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from perturbcast import splits
@@ -56,6 +57,10 @@ def test_by_hand_from_split_to_leaderboard(call, work):
     assert choice["selected"] in ("additive", "mean_delta"), "effects are equal over contexts: their mean is right"
     assert set(choice["candidates"]) == set(MODELS)
     assert call("report").code == 0
+    taken = pd.read_csv(work / "artifacts/report/resources.csv").set_index(["model", "stage"])
+    assert set(taken.index) == {(model, stage) for model in MODELS for stage in ("train", "predict")}
+    assert (taken[["wall_s", "cpu_s"]] > 0).all(axis=None)
+    assert taken["peak_rss_mb"].between(50, 10_000).all(), "this process holds numpy and scipy"
     assert "<html" in (work / "artifacts/report/report.html").read_text()
     assert not list(work.rglob("*.partial*")), "no half-written output"
 
@@ -210,6 +215,7 @@ def test_register_names_the_leaderboards_choice_and_is_repeatable(call, work, mo
     for run in runs:
         assert {"data_sha256", "split_sha256", "config_sha256", "commit", "versions", "command"} <= set(run.data.tags)
         assert "validation/perturbench.rmse_average.v1" in run.data.metrics
+        assert run.data.metrics["resources/train_wall_s"] > 0
         assert {file.path for file in client.list_artifacts(run.info.run_id)} >= {"report.html", "model"}
     tags = client.get_registered_model("s").tags
     assert tags["champion.metric"] == "perturbench.rmse_average@1"

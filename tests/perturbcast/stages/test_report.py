@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import html.parser
 import io
 import json
 import re
 
+import jsonschema
+import pandas as pd
 import pytest
 from rich.console import Console
 
@@ -14,6 +17,7 @@ from perturbcast import catalog, splits
 from perturbcast.errors import UsageError
 from perturbcast.evaluation import scorecard
 from perturbcast.evaluation.page import render
+from perturbcast.evaluation.report_schema import SCHEMA_FILE
 from perturbcast.stages import evaluate, leaderboard, report
 from perturbcast.stores import control_means, h5ad, predictions
 from perturbcast.training import fit
@@ -42,13 +46,12 @@ def folder(make_data, tmp_path_factory):
                     inputs = {c.context: controls[c.context] for c in conditions}
                     answer = trained.predict(conditions, control_means=inputs)
                     predictions.write(answer, folder / "predictions" / rule / model / f"fold_{split.fold}/{part}.npz")
-        for model in MODELS:
-            evaluate.command(
-                split=folder / "splits" / rule,
-                data=folder / "data.h5ad",
-                prediction=folder / "predictions" / rule / model,
-                out=folder / "evaluations",
-            )
+        evaluate.command(
+            split=folder / "splits" / rule,
+            data=folder / "data.h5ad",
+            prediction=[folder / "predictions" / rule],
+            out=folder / "evaluations",
+        )
     leaderboard.command(metric=METRIC, evaluations=folder / "evaluations/validation", out=folder / "leaderboard")
     _report(folder, folder / "report")
     return folder
@@ -94,7 +97,7 @@ def test_page_stands_alone_and_holds_tables_and_plots(folder):
     assert page.fetched == []
     assert "url(http" not in text
     assert "@import" not in text
-    assert page.count["svg"] == 2
+    assert page.count["svg"] >= 2 * 4, "ranking, ranges, scatters and trust of two splits"
     assert page.count["table"] >= 7
     words = " ".join("".join(page.text).split())
     assert "out of distribution: combination" in words
@@ -127,6 +130,41 @@ def test_scores_are_those_of_the_evaluations(folder, facts):
             assert split["models"][model] == stored
     scores = json.loads((folder / "report/scores.json").read_text())
     assert scores["unseen_context"]["control"][METRIC] == 0.0
+
+
+def test_the_report_has_the_published_shape(facts):
+    schema = json.loads(SCHEMA_FILE.read_text())
+    jsonschema.validate(facts, schema, cls=jsonschema.Draft202012Validator)
+    wrong = copy.deepcopy(facts)
+    del wrong["splits"]["unseen_context"]["leaks"][0]["passed"]
+    with pytest.raises(jsonschema.ValidationError, match="'passed' is a required property"):
+        jsonschema.validate(wrong, schema, cls=jsonschema.Draft202012Validator)
+
+
+def test_answers_and_checks_are_at_the_top(facts):
+    split = facts["splits"]["unseen_combination"]
+    assert split["champion"] == "additive"
+    assert split["answers"]["versus_control"]["verdict"] == "better", "effects add up, and that was learned"
+    assert split["answers"]["versus_train_mean"]["verdict"] == "unknown", "train_mean was not evaluated"
+    judged = {check["check"]: check["passed"] for check in split["leaks"]}
+    assert judged["No cell is in two parts of a fold"] is True
+    assert judged["Every test condition is new: combination"] is True
+    assert judged["The champion's intervals were fitted on those cells"] is None, "no models are at hand here"
+    assert judged["A constant answer scores chance where conditions are told apart"] is True
+    assert 0 < split["answers"]["share_of_range"] < 2, "between the floors and the ceiling, within the error of both"
+
+
+def test_tables_say_what_the_report_says(folder, facts):
+    tables = folder / "report/tables"
+    scores = pd.read_csv(tables / "scores.csv").set_index(["split", "model", "metric_id"])["value"]
+    for name, split in facts["splits"].items():
+        assert scores[name, "additive", METRIC] == split["models"]["additive"][METRIC]["value"]
+    worst = pd.read_csv(tables / "worst_conditions.csv")
+    rows = worst.loc[worst["split"] == "unseen_combination", "additive"].tolist()
+    assert rows == sorted(rows), "Pearson: the worst is the lowest"
+    text = (tables / "summary.tex").read_text()
+    assert "\\toprule" in text
+    assert "unseen\\_combination & additive &" in text
 
 
 def test_strata_are_reported_apart(facts):
@@ -192,3 +230,23 @@ def test_scores_of_other_folds_are_refused(folder, tmp_path):
 def test_a_leaderboard_is_needed(folder, tmp_path):
     with pytest.raises(UsageError, match=r"Run 'perturbcast leaderboard' first"):
         _report(folder, tmp_path, leaderboard=tmp_path / "nowhere.json")
+
+
+def test_a_browser_shows_the_tables_and_the_plots(folder, look_at):
+    seen = look_at(folder / "report/report.html")
+    assert (seen["requests"], seen["console"], seen["dead_links"]) == ([], [], [])
+    assert seen["overflow"] <= 0, "nothing is cut off at laptop width"
+    heads = [table["heads"] for table in seen["tables"]]
+    assert any("better than no change?" in table for table in heads), "the four answers come first"
+    assert all(min(table["box"]) > 0 and table["rows"] > 1 for table in seen["tables"])
+    for kind in ("Models ranked", "Share of the range", "Predicted over measured", "Coverage and width"):
+        assert sum(plot["label"].startswith(kind) for plot in seen["plots"]) >= 2, kind
+    rankings = [plot for plot in seen["plots"] if plot["label"].startswith("Models ranked")]
+    assert len(rankings) == 2, "one ranking per split"
+    for plot in seen["plots"]:
+        width, height = plot["box"]
+        assert width > 900, plot["label"]
+        assert 60 < height < 900, plot["label"]
+        assert plot["marks"] > 20, plot["label"]
+    for model in MODELS:
+        assert any(model in words for words in rankings[0]["words"])

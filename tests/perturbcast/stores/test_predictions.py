@@ -22,6 +22,7 @@ def make_prediction(**changes):
         "seen": np.array([[True, False, False], [True, True, False]]),
         "notes": (("A was not measured alone",), ()),
         "model": "abc",
+        "ood_score": np.array([0.5, 2.0]),
     }
     return Prediction(**(values | changes))
 
@@ -34,10 +35,17 @@ def test_round_trip_and_equal_bytes(tmp_path):
     read = predictions.read(tmp_path / "one.npz")
     assert (read.conditions, read.genes, read.notes, read.model) == (made.conditions, made.genes, made.notes, "abc")
     assert read.conditions[0].perturbation == "A+B"
-    for field in ("delta", "variance", "control", "seen"):
+    for field in ("delta", "variance", "control", "seen", "ood_score"):
         np.testing.assert_array_equal(getattr(read, field), getattr(made, field))
     np.testing.assert_array_equal(read.intervals[0.95], np.inf)
     np.testing.assert_array_equal(read.intervals[0.9], made.intervals[0.9])
+
+
+def test_a_prediction_without_a_score_comes_back_without_one(tmp_path):
+    predictions.write(make_prediction(ood_score=None), tmp_path / "p.npz")
+    assert predictions.read(tmp_path / "p.npz").ood_score is None
+    with pytest.raises(ValueError, match=r"one finite value per condition \(2\); it came as \(3,\)"):
+        make_prediction(ood_score=np.ones(3))
 
 
 def test_a_truncated_file_is_refused(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 
 from perturbcast import catalog, splits
 from perturbcast.errors import UnanswerableError
+from perturbcast.graphs import GeneGraph
 from perturbcast.models.interface import to_state
 from perturbcast.schema import Condition, content_hash
 from perturbcast.training import fit
@@ -88,6 +89,17 @@ def test_says_what_was_seen_in_training(make_data):
     assert answer.seen.tolist() == [[True, True, True], [True, False, False], [False, True, False]]
 
 
+def test_an_unseen_context_is_farther_from_train_than_a_seen_one(make_data):
+    data = make_data(contexts=("a", "b", "c", "d"))
+    split = make_split(data, "unseen_context")
+    model = trained(data, split)
+    train = split.conditions["train"][0]
+    asked = [train, Condition(train.perturbation, split.held_out), Condition("NEW", train.context)]
+    scores = model.predict(asked, control_means={split.held_out: np.full(6, 9.0)}).ood_score
+    assert scores[0] == 0.0
+    assert scores[1] > scores[2] > scores[0]
+
+
 def test_unknown_context_without_controls_and_control_itself_are_refused(make_data):
     data = make_data()
     model = trained(data, make_split(data, "unseen_context"))
@@ -97,3 +109,54 @@ def test_unknown_context_without_controls_and_control_itself_are_refused(make_da
         model.predict([Condition("control", "a")])
     with pytest.raises(ValueError, match=r"one value per gene \(6\); that of 'mars' has shape \(5,\)"):
         model.predict([Condition("G0", "mars")], control_means={"mars": np.ones(5)})
+
+
+def make_graph(genes, **provenance):
+    edge = {"source": np.array([0]), "target": np.array([1]), "weight": np.array([1.0])}
+    return GeneGraph.of(name="made", genes=genes, **edge, provenance=provenance)
+
+
+def test_a_model_is_given_cells_of_train_only_and_graphs_in_the_order_of_the_data(make_data, monkeypatch):
+    data = make_data(contexts=("a", "b", "c", "d"))
+    split = make_split(data, "unseen_context")
+    model = catalog.load("models", "control").Model
+    given = []
+    kept = model.fit
+    monkeypatch.setattr(model, "fit", lambda train, *rest, **named: given.append(train) or kept(train, *rest, **named))
+    reversed_genes = make_graph(data.genes[::-1])
+    fit(
+        data,
+        split,
+        kind="control",
+        plugin="control",
+        config=catalog.load("models", "control").Config(),
+        seed=0,
+        graphs=[reversed_genes],
+    )
+    assert tuple(given[0].cells.obs.index) == split.parts["train"]
+    assert given[0].graphs["made"].edge_index.tolist() == [[5], [4]]
+
+
+def test_a_graph_from_cells_of_another_fold_is_refused(make_data):
+    data = make_data(contexts=("a", "b", "c", "d"))
+    one, other = splits.make(data, "unseen_context", seed=1)[:2]
+    graph = make_graph(data.genes, cells_sha256=one.barcode_hashes["train"])
+    fit(
+        data,
+        one,
+        kind="control",
+        plugin="control",
+        config=catalog.load("models", "control").Config(),
+        seed=0,
+        graphs=[graph],
+    )
+    with pytest.raises(ValueError, match="made from other cells than the train part of fold 1"):
+        fit(
+            data,
+            other,
+            kind="control",
+            plugin="control",
+            config=catalog.load("models", "control").Config(),
+            seed=0,
+            graphs=[graph],
+        )

@@ -48,6 +48,34 @@ def test_equal_models_give_equal_bytes_and_no_pickles(make_model, tmp_path):
     assert not list(tmp_path.glob("*.partial")), "nothing is left beside"
 
 
+def test_the_record_of_calibration_says_where_the_intervals_come_from(make_model, tmp_path):
+    made = make_model()
+    save_model(made, tmp_path / "m")
+    record = json.loads((tmp_path / "m" / "calibration.json").read_text())
+    calibration = load_model(tmp_path / "m").calibration
+    assert calibration == made.calibration
+    assert record["conditions"] == [[c.perturbation, c.context] for c in made.calibration.conditions]
+    assert record["n_conditions"] == len(record["conditions"])
+    assert record["n_pairs"] == 6 * record["n_conditions"]
+    assert record["origin"] == f"part 'calibration' of split {made.split_hash}"
+    assert len(record["cells_sha256"]) == 64
+    (group,) = record["groups"]  # too few pairs for more than one
+    assert (group["control_expression_above"], group["n_pairs"]) == (None, record["n_pairs"])
+    assert group["factors"]["0.5"] == calibration.factors[0.5][0]
+    assert group["factors"]["0.95"] is None, "six pairs give no 95 % interval: null, and infinite half widths"
+    assert np.isinf(made.predict([Condition("G0", next(iter(made.control_means)))]).intervals[0.95]).all()
+    m = record["n_conditions"]
+    assert record["coverage_at_least"]["0.5"] == pytest.approx(0.5 * m / (m + 1))
+
+
+def test_a_directory_of_the_older_format_is_refused(make_model, tmp_path, monkeypatch):
+    monkeypatch.setattr("perturbcast.training.model_directory.FORMAT", "perturbcast.model/1")
+    save_model(make_model(), tmp_path / "m")
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"reads models of format perturbcast\.model/2; .* is 'perturbcast\.model/1'"):
+        load_model(tmp_path / "m")
+
+
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors", "calibration.npz", "calibration.json"])
 def test_a_changed_file_is_refused_by_name(make_model, tmp_path, file):
     save_model(make_model(), tmp_path / "m")

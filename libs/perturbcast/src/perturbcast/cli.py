@@ -5,6 +5,7 @@ Only the stage that is called is imported, so that a pipeline of many short step
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -15,27 +16,42 @@ import typer
 import perturbcast
 from perturbcast.errors import UsageError
 
-# A stage is small and others run beside it: BLAS threads that wait for each other by spinning cost up to eight
-# times the whole stage on a shared 2-core machine. Set before numpy is imported; the environment decides otherwise.
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_variable, "1")
+# A stage is small and others run beside it: threads that wait for each other by spinning cost up to eight times the
+# whole stage on a shared 2-core machine. Set before numpy and numba are imported, which look only then; a library's
+# own variable, where the user set it, decides for that library.
+for _variable in (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMBA_NUM_THREADS",
+):
+    os.environ.setdefault(_variable, os.environ.get("PERTURBCAST_THREADS", "1"))
 
 VERBS = {
     "datasets": "datasets",
     "import": "import_",
     "import-h5ad": "import_h5ad",
+    "merge": "merge",
     "simulate": "simulate",
     "split": "split",
     "splits": "splits",
+    "graph": "graph",
     "train": "train",
     "predict": "predict",
     "evaluate": "evaluate",
+    "compare": "compare",
     "parity": "parity",
     "leaderboard": "leaderboard",
     "report": "report",
     "register": "register",
     "export": "export",
     "serve": "serve",
+    "submit": "submit",
+    "jobs": "jobs",
+    "gather": "gather",
+    "task": "task",
     "doctor": "doctor",
     "demo": "demo",
 }
@@ -70,7 +86,11 @@ def _root(
         bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version and leave.")
     ] = False,
 ) -> None:
-    """Predict how cells respond to perturbations, and know how far to trust the answer."""
+    """Predict how cells respond to perturbations, and know how far to trust the answer.
+
+    PERTURBCAST_THREADS=N in the environment gives each process N threads for its arithmetic instead of 1; the
+    libraries' own variables (OMP_NUM_THREADS, NUMBA_NUM_THREADS, ...) decide where they are set.
+    """
 
 
 def main() -> None:
@@ -80,7 +100,12 @@ def main() -> None:
     """
     called = [word for word in sys.argv[1:2] if word in VERBS]
     try:
-        build(called or list(VERBS))()
+        # what is imported stays: looking for garbage in it, again and again, takes a tenth of a short stage
+        gc.disable()
+        app = build(called or list(VERBS))
+        gc.freeze()
+        gc.enable()
+        app()
     except (ValueError, OSError) as error:
         if os.environ.get("PERTURBCAST_TRACEBACK"):
             raise

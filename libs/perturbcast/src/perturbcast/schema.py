@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,7 @@ __all__ = [
     "Condition",
     "PerturbationData",
     "Prediction",
+    "SharedPerturbations",
     "Split",
     "canonical_hash",
     "canonical_perturbation",
@@ -223,12 +224,54 @@ class PerturbationData:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class SharedPerturbations:
+    """What was done about perturbations that a held-out part measures and train does not.
+
+    Attributes:
+        policy: ``filter`` (left out), ``label`` (kept, the split is mixed) or ``fail`` (there is none, else an error).
+        dropped: part -> perturbations left out of it.
+        kept: part -> perturbations that it holds and train does not.
+    """
+
+    policy: str
+    dropped: Mapping[str, tuple[str, ...]]
+    kept: Mapping[str, tuple[str, ...]]
+
+    @property
+    def mixed(self) -> bool:
+        """Whether test asks for perturbations that train does not hold, on top of what the rule holds out."""
+        return bool(self.kept.get("test"))
+
+    def to_json(self) -> dict[str, Any]:
+        """Counts and names by part."""
+        return {
+            "policy": self.policy,
+            "mixed": self.mixed,
+            **{
+                what: {part: {"count": len(names), "names": list(names)} for part, names in group.items()}
+                for what, group in (("dropped", self.dropped), ("kept", self.kept))
+            },
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
+        """From what ``to_json`` wrote."""
+        groups = {
+            what: {part: tuple(entry["names"]) for part, entry in record[what].items()} for what in ("dropped", "kept")
+        }
+        return cls(policy=record["policy"], **groups)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Split:
     """Which cells may be fitted, selected on, calibrated on and tested on; frozen and hash-locked.
 
     ``parts`` maps ``train``, ``validation``, ``calibration``, ``test`` and ``control_input`` to sorted
     barcodes. ``train`` holds perturbed cells and the controls of train contexts; ``control_input``
-    holds controls of contexts outside train, which are input to prediction and never fitted.
+    holds controls of contexts outside train, and those that the rule withholds (of a held-out donor, say): they are
+    input to prediction and never fitted. ``n_controls`` counts the control cells of each part.
+    ``shared_perturbations`` is None where the rule has no such policy; ``coverage`` counts the genes that train
+    and test share where they are different datasets, else None.
     """
 
     dataset: str
@@ -244,7 +287,11 @@ class Split:
     strata: Mapping[str, str]
     ood_axes: tuple[str, ...]
     warnings: tuple[str, ...]
+    n_controls: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    shared_perturbations: SharedPerturbations | None = None
+    coverage: Mapping[str, Any] | None = None
 
+    FORMAT = "perturbcast.split/2"
     PARTS = ("train", "validation", "calibration", "test", "control_input")
 
     def __post_init__(self) -> None:
@@ -274,7 +321,7 @@ class Split:
     def to_json(self) -> dict[str, Any]:
         """The frozen record without its own hash; barcodes by hash and count."""
         return {
-            "format": "perturbcast.split/1",
+            "format": self.FORMAT,
             "dataset": self.dataset,
             "dataset_hash": self.dataset_hash,
             "rule": self.rule,
@@ -291,6 +338,9 @@ class Split:
                 part: [[c.perturbation, c.context] for c in conditions] for part, conditions in self.conditions.items()
             },
             "strata": dict(self.strata),
+            "n_controls": dict(self.n_controls),
+            "shared_perturbations": self.shared_perturbations and self.shared_perturbations.to_json(),
+            "coverage": self.coverage and dict(self.coverage),
         }
 
     @property
@@ -313,6 +363,10 @@ class Prediction:
         seen: [condition, 3] bool: perturbation, context, pair seen in training.
         notes: per condition, what a reader must know (a target not measured, a fallback used).
         model: fingerprint of the model that made it.
+        kind: its name in params.yaml; empty where it has none.
+        seed: of its training; None where it is not known.
+        ood_score: [condition] float64, higher the farther a condition is from train (see
+            ``calibration/out_of_distribution.py``); None where the model gives none.
     """
 
     conditions: tuple[Condition, ...]
@@ -324,6 +378,9 @@ class Prediction:
     seen: np.ndarray
     notes: tuple[tuple[str, ...], ...]
     model: str
+    kind: str = ""
+    seed: int | None = None
+    ood_score: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.conditions), len(self.genes))
@@ -341,6 +398,11 @@ class Prediction:
             raise ValueError(f"A variance is not negative; the smallest is {self.variance.min():g}.")
         if self.seen.shape != (shape[0], 3) or len(self.notes) != shape[0]:
             raise ValueError("'seen' is [condition, 3] and 'notes' has one entry per condition.")
+        if self.ood_score is not None and (self.ood_score.shape != shape[:1] or not np.isfinite(self.ood_score).all()):
+            raise ValueError(
+                f"An out-of-distribution score is one finite value per condition ({shape[0]}); it came as "
+                f"{self.ood_score.shape}. The control means of a condition were bad, or the model has a defect."
+            )
 
     @property
     def mean(self) -> np.ndarray:

@@ -2,9 +2,22 @@
 
 The score of a (condition, gene) pair is |d - mean| / sigma. The factor of a level is the score of rank
 ceil((n + 1) * level) among the n calibration pairs (Vovk; Papadopoulos et al. 2002; Lei et al. 2018), infinite
-where n is too small for the level. Pairs of one condition are not independent, so few calibration
-conditions make the promise weaker than n suggests; the record keeps both counts. Under a shift between
-calibration and test there is no promise: the report shows what was measured.
+where n is too small for the level.
+
+Groups (Mondrian): pairs are grouped by the control expression of the gene in their context, and each group has
+factors of its own, so that the silent genes, which are predicted well by saying nothing, do not narrow the
+intervals of the expressed ones. The edges are quantiles of the train controls (no outcome has a part in them). Rule:
+the largest number of groups up to ``MAX_GROUPS`` with which each holds at least ``MIN_PAIRS`` calibration pairs.
+
+What is promised: pairs of one condition are not independent, so n pairs are not n observations. Conditions are what
+is exchangeable. For a random gene of a new condition that is exchangeable with the m calibration conditions, the
+factor of a level holds at least ``level * m / (m + 1)`` of the time however alike the pairs of one condition are
+(hierarchical exchangeability, Lee, Barber and Willett 2023, arXiv 2306.06342; conditions with equally many genes in
+the group), and ``level`` where they are independent. The record keeps both counts and that bound. It is about a
+*measured* delta of about as many cells as a calibration condition has. Under a shift between calibration and test
+there is no promise: the report shows what was measured.
+
+Axes: C conditions, G genes, K groups.
 """
 
 from __future__ import annotations
@@ -18,9 +31,11 @@ import numpy as np
 
 from perturbcast.schema import Condition
 
-__all__ = ["LEVELS", "Calibration", "calibrate"]
+__all__ = ["LEVELS", "MAX_GROUPS", "MIN_PAIRS", "Calibration", "calibrate"]
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
+MAX_GROUPS = 4
+MIN_PAIRS = 200  # the rank of the 95 % factor then has a standard error of 1.5 points, were pairs independent
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,26 +43,34 @@ class Calibration:
     """Factors by which sigma is multiplied, and where they come from.
 
     Attributes:
-        factors: level -> factor (dimensionless; infinite where there were too few pairs).
+        factors: level -> factor of each group [K] (dimensionless; infinite where there were too few pairs).
+        edges: [K - 1] control expression (units of X, ascending) between groups; a gene at an edge is below it.
+        pairs: [K] (condition, gene) pairs scored.
         conditions: the calibration conditions.
-        n_pairs: (condition, gene) pairs scored.
         cells_sha256: sha256 of the sorted calibration barcodes, one per line.
         origin: which part of which split the cells come from.
     """
 
-    factors: Mapping[float, float]
+    factors: Mapping[float, tuple[float, ...]]
+    edges: tuple[float, ...]
+    pairs: tuple[int, ...]
     conditions: tuple[Condition, ...]
-    n_pairs: int
     cells_sha256: str
     origin: str
 
-    def half_widths(self, variance: np.ndarray) -> dict[float, np.ndarray]:
-        """Level -> half width [condition, gene] for predictions of the given variance."""
-        sigma = np.sqrt(variance)
-        return {
-            level: np.full_like(sigma, np.inf) if math.isinf(factor) else factor * sigma
-            for level, factor in self.factors.items()
-        }
+    def half_widths(self, variance: np.ndarray, *, control: np.ndarray) -> dict[float, np.ndarray]:
+        """Level -> half width [condition, gene].
+
+        Args:
+            variance: [condition, gene] of the predictions.
+            control: [condition, gene] control means that were their input.
+        """
+        sigma, group = np.sqrt(variance), np.searchsorted(self.edges, control)
+        return {level: _widened(sigma, np.asarray(factor)[group]) for level, factor in self.factors.items()}
+
+    def least_coverage(self, level: float) -> float:
+        """Share of measured deltas that the intervals hold at least, on average over exchangeable conditions."""
+        return level * len(self.conditions) / (len(self.conditions) + 1)
 
 
 def calibrate(
@@ -55,6 +78,8 @@ def calibrate(
     measured: np.ndarray,
     predicted: np.ndarray,
     variance: np.ndarray,
+    control: np.ndarray,
+    train_control: np.ndarray,
     conditions: Sequence[Condition],
     cells: Collection[str],
     forbidden: Collection[str],
@@ -67,6 +92,8 @@ def calibrate(
         measured: [condition, gene] measured deltas of the calibration conditions.
         predicted: [condition, gene] predicted deltas.
         variance: [condition, gene] the model's variance, positive.
+        control: [condition, gene] control means that were the input of the prediction.
+        train_control: [context, gene] control means of the train contexts; the edges of the groups.
         conditions: the calibration conditions, in row order.
         cells: barcodes that ``measured`` was computed from.
         forbidden: barcodes of train, validation and test; none may be in ``cells``.
@@ -87,11 +114,37 @@ def calibrate(
             f"Calibration cells are in no other part of the split; {len(leaked)} are, first {leaked[0]!r}. "
             "Calibrate on the 'calibration' part only."
         )
-    scores = np.sort((np.abs(measured - predicted) / np.sqrt(variance)).ravel())
-    n = len(scores)
-    factors = {}
-    for level in levels:
-        rank = math.ceil((n + 1) * level)
-        factors[level] = float(scores[rank - 1]) if rank <= n else math.inf
-    digest = hashlib.sha256("\n".join(sorted(cells)).encode()).hexdigest()
-    return Calibration(factors=factors, conditions=tuple(conditions), n_pairs=n, cells_sha256=digest, origin=origin)
+    edges = _edges(control, train_control)
+    group = np.searchsorted(edges, control).ravel()
+    scores = (np.abs(measured - predicted) / np.sqrt(variance)).ravel()
+    of_group = [np.sort(scores[group == k]) for k in range(len(edges) + 1)]
+    return Calibration(
+        factors={level: tuple(_factor(ordered, level) for ordered in of_group) for level in levels},
+        edges=tuple(map(float, edges)),
+        pairs=tuple(len(ordered) for ordered in of_group),
+        conditions=tuple(conditions),
+        cells_sha256=hashlib.sha256("\n".join(sorted(cells)).encode()).hexdigest(),
+        origin=origin,
+    )
+
+
+def _factor(ordered: np.ndarray, level: float) -> float:
+    """The score of rank ceil((n + 1) * level); infinite where that is beyond n."""
+    rank = math.ceil((len(ordered) + 1) * level)
+    return float(ordered[rank - 1]) if rank <= len(ordered) else math.inf
+
+
+def _edges(control: np.ndarray, train_control: np.ndarray) -> np.ndarray:
+    """Edges of the largest number of groups with enough calibration pairs in each; none where one group it is."""
+    for groups in range(MAX_GROUPS, 1, -1):
+        # many genes are silent: equal quantiles are one edge
+        edges = np.unique(np.quantile(train_control, np.arange(1, groups) / groups))
+        pairs = np.bincount(np.searchsorted(edges, control).ravel(), minlength=len(edges) + 1)
+        if pairs.min() >= MIN_PAIRS:
+            return edges
+    return np.empty(0)
+
+
+def _widened(sigma: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """factor * sigma, infinite where the factor is, also for a sigma of 0."""
+    return np.multiply(sigma, factor, out=np.full_like(sigma, np.inf), where=np.isfinite(factor))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,10 @@ import scipy.sparse as sp
 
 from perturbcast.schema import PerturbationData
 from perturbcast.stores.contract import ColumnMapping, to_contract
+from perturbcast.stores.data_folders import VARIABLE, folders
 from perturbcast.stores.h5ad import read_anndata
 
 __all__ = ["ImportConfig", "Source", "find", "import_source", "locate"]
-
-VARIABLE = "PERTURBCAST_DATA"
-MIRROR = Path("../shared/data")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,18 +72,13 @@ def _checked(path: Path, source: Source) -> Path:
     return path
 
 
-def _folders() -> list[Path]:
-    named = os.environ.get(VARIABLE)
-    return [Path(named), MIRROR] if named else [MIRROR]
-
-
 def find(source: Source) -> Path | None:
     """The dataset's file on this machine: in the folder ``PERTURBCAST_DATA``, else in ``../shared/data``.
 
     Raises:
         ValueError: the file there has another sha256.
     """
-    for folder in _folders():
+    for folder in folders():
         if (folder / source.file_name).is_file():
             return _checked(folder / source.file_name, source)
     return None
@@ -102,7 +94,7 @@ def locate(source: Source) -> Path:
         return path
     if source.url:
         return Path(pooch.retrieve(source.url, known_hash=f"sha256:{source.sha256}", fname=source.file_name))
-    tried = ", ".join(map(str, _folders()))
+    tried = ", ".join(map(str, folders()))
     raise ValueError(
         f"Dataset {source.dataset!r} is read from {source.file_name}; it is not in {tried}, and no stable public "
         f"address of it is known. {source.public_file} Put the file in a folder and set {VARIABLE} to it, or import "

@@ -5,9 +5,10 @@ second to import.
 """
 
 from perturbcast.evaluation.bootstrap import mean_interval
+from perturbcast.evaluation.comparison import compare
 from perturbcast.evaluation.directory import Stored, read_directory, write_directory
 from perturbcast.evaluation.files import evaluate_files
-from perturbcast.evaluation.held_out import evaluate_prediction, train_profile
+from perturbcast.evaluation.held_out import evaluate_prediction, evaluate_predictions, train_profile
 from perturbcast.evaluation.leaderboard import leaderboard
 from perturbcast.evaluation.scorecard import scorecard
 from perturbcast.evaluation.scoring import Scored, score
@@ -17,8 +18,10 @@ __all__ = [
     "Evaluation",
     "Scored",
     "Stored",
+    "compare",
     "evaluate_files",
     "evaluate_prediction",
+    "evaluate_predictions",
     "leaderboard",
     "mean_interval",
     "read_directory",

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import anndata
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
 from perturbcast.errors import UsageError
 from perturbcast.evaluation.cells import MeasuredCells
+from perturbcast.evaluation.stored_cells import read_stored_cells
 from perturbcast.schema import Condition, repeated
 
 __all__ = ["ALL", "CellFile", "read_cell_file"]
@@ -66,28 +65,26 @@ def read_cell_file(path: Path, *, perturbation_key: str, context_key: str | None
     """
     if not path.is_file():
         raise UsageError(f"Cells to evaluate are an .h5ad file; {path} does not exist.")
+    keys = [key for key in (perturbation_key, context_key) if key is not None]
     try:
-        with warnings.catch_warnings():
-            # repeated genes are refused below in words of ours; repeated barcodes do no harm here
-            warnings.filterwarnings("ignore", message=".*names are not unique", category=UserWarning)
-            file = anndata.read_h5ad(path)
-    except (OSError, KeyError) as error:
+        file = read_stored_cells(path, columns=keys)
+    except (OSError, KeyError, TypeError) as error:  # TypeError: an HDF5 file with groups that AnnData does not have
         raise ValueError(
             f"Cells to evaluate are an AnnData .h5ad file; {path} cannot be read as one: {error}."
         ) from error
-    missing = [key for key in (perturbation_key, context_key) if key is not None and key not in file.obs]
+    missing = [key for key in keys if key not in file.obs]
     if missing:
         raise UsageError(
             f"The obs columns named by --perturbation-key and --context-key are in every file; {path} has no "
-            f"{', '.join(map(repr, missing))}. Present: {', '.join(map(str, file.obs.columns)) or 'none'}."
+            f"{', '.join(map(repr, missing))}. Present: {', '.join(file.columns) or 'none'}."
         )
-    twice = repeated(file.var_names)
+    twice = repeated(file.genes)
     if twice:
         raise ValueError(
             f"Genes are matched by name, so names are unique; repeated in {path}: {', '.join(twice[:5])}. "
             "Make them unique first (anndata: var_names_make_unique)."
         )
-    x = sp.csr_matrix(file.X)
+    x = sp.csr_matrix(file.x)
     if not np.issubdtype(x.dtype, np.floating):
         x = x.astype(np.float64)
     if not np.isfinite(x.data).all():
@@ -99,7 +96,7 @@ def read_cell_file(path: Path, *, perturbation_key: str, context_key: str | None
     labels["context"] = ALL if context_key is None else file.obs[context_key]
     if labels.isna().to_numpy().any():
         raise ValueError(f"Every cell has a perturbation and a context; {path} has cells without. Label or drop them.")
-    groups = labels.astype(str).reset_index(drop=True).groupby(["perturbation", "context"], observed=True).indices
+    groups: Any = labels.astype(str).reset_index(drop=True).groupby(["perturbation", "context"], observed=True).indices
     rows: dict[Condition, list[np.ndarray]] = {}
     spellings: dict[Condition, list[str]] = {}
     controls: dict[str, np.ndarray] = {}
@@ -112,10 +109,10 @@ def read_cell_file(path: Path, *, perturbation_key: str, context_key: str | None
         spellings.setdefault(condition, []).append(label)
     return CellFile(
         x=x,
-        stored=file.X,
-        genes=tuple(map(str, file.var_names)),
+        stored=file.x,
+        genes=tuple(map(str, file.genes)),
         rows={condition: np.sort(np.concatenate(parts)) for condition, parts in rows.items()},
         controls=controls,
         spelling={c: names[0] if len(names) == 1 else c.perturbation for c, names in spellings.items()},
-        order=pd.Index(file.obs_names).argsort().argsort(),
+        order=pd.Index(file.barcodes).argsort().argsort(),
     )

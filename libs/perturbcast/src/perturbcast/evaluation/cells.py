@@ -12,18 +12,28 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import scipy.sparse as sp
 
-from perturbcast.metrics import Cells
+from perturbcast.metrics import Cells, drawn_genes
 
-__all__ = ["MeasuredCells", "MovedCells"]
+__all__ = ["MeasuredCells", "MovedCells", "drawn", "select_rows"]
 
 
-def _draw(key: str, rows: np.ndarray, *, limit: int, seed: int) -> np.ndarray:
+def drawn(key: str, rows: np.ndarray, *, limit: int, seed: int) -> np.ndarray:
     """At most ``limit`` of ``rows``; a condition's draw does not depend on which other conditions there are."""
     if len(rows) <= limit:
         return rows
     digest = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little")
     chosen = np.random.default_rng([seed, digest]).choice(len(rows), size=limit, replace=False)
     return rows[np.sort(chosen)]
+
+
+def select_rows(x: sp.csr_matrix, rows: np.ndarray) -> sp.csr_matrix:
+    """Rows of a matrix; neighbours in their order are not copied."""
+    if not len(rows) or (np.diff(rows) != 1).any():
+        return x[rows]
+    first, last = int(rows[0]), int(rows[-1]) + 1
+    low, high = x.indptr[first], x.indptr[last]
+    parts = (x.data[low:high], x.indices[low:high], x.indptr[first : last + 1] - low)
+    return sp.csr_matrix(parts, shape=(len(rows), x.shape[1]))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,15 +50,28 @@ class MeasuredCells:
     x: sp.csr_matrix
     rows: Sequence[np.ndarray]
     keys: Sequence[str]
+    _by_gene: dict[Hashable, sp.csc_matrix] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     def draw(self, row: int, *, limit: int, seed: int) -> np.ndarray:
         """At most ``limit`` cells [cell, gene] float32 of condition ``row``."""
-        chosen = _draw(self.keys[row], self.rows[row], limit=limit, seed=seed)
-        return self.x[chosen].toarray().astype(np.float32, copy=False)
+        chosen = drawn(self.keys[row], self.rows[row], limit=limit, seed=seed)
+        return select_rows(self.x, chosen).toarray().astype(np.float32, copy=False)
+
+    def draw_genes(self, row: int, genes: np.ndarray, *, limit: int, seed: int) -> np.ndarray:
+        """Columns ``genes`` of ``draw`` [cell, gene], without the others.
+
+        The cells of the last group are kept gene by gene: controls are asked for other genes by each condition.
+        """
+        group = self.rows[row]
+        key = (id(group), None if len(group) <= limit else (row, limit, seed))
+        if key not in self._by_gene:
+            self._by_gene.clear()
+            self._by_gene[key] = select_rows(self.x, drawn(self.keys[row], group, limit=limit, seed=seed)).tocsc()
+        return self._by_gene[key][:, genes].toarray(order="C").astype(np.float32, copy=False)
 
     def matrix(self, row: int) -> sp.csr_matrix:
-        """All cells [cell, gene] of condition ``row``."""
-        return self.x[self.rows[row]]
+        """All cells [cell, gene] of condition ``row``; not to be written to, it may be part of ``x``."""
+        return select_rows(self.x, self.rows[row])
 
     def key(self, row: int) -> Hashable:
         """Equal for rows of this source that hold the same cells."""
@@ -75,6 +98,12 @@ class MovedCells:
         """At most ``limit`` cells [cell, gene] float32 of condition ``row``."""
         moved = self.controls.draw(row, limit=limit, seed=seed)
         moved += self.delta[row].astype(np.float32)
+        return np.maximum(moved, np.float32(self.smallest), out=moved)
+
+    def draw_genes(self, row: int, genes: np.ndarray, *, limit: int, seed: int) -> np.ndarray:
+        """Columns ``genes`` of ``draw`` [cell, gene], without the others."""
+        moved = drawn_genes(self.controls, row, genes, limit=limit, seed=seed)
+        moved += self.delta[row, genes].astype(np.float32)
         return np.maximum(moved, np.float32(self.smallest), out=moved)
 
     def matrix(self, row: int) -> sp.csr_matrix:

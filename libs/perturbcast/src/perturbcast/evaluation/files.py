@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,10 @@ import pandas as pd
 import scipy.sparse as sp
 
 from perturbcast.evaluation.cell_file import CellFile, read_cell_file
-from perturbcast.evaluation.scoring import floors_of, score
+from perturbcast.evaluation.cells import select_rows
+from perturbcast.evaluation.references import bounds_of
+from perturbcast.evaluation.replicates import Measured
+from perturbcast.evaluation.scoring import score
 from perturbcast.evaluation.summary import Evaluation, summarise
 from perturbcast.metrics import Comparison, Truth, panel
 from perturbcast.schema import CONTROL
@@ -33,12 +36,12 @@ class Pair:
 
     Attributes:
         comparison: the prediction beside the truth.
-        floors: trivial predictions of the same truth, by name.
+        measured: the truth and its cells, for what stands beside the scores.
         labels: per condition (context, perturbation), spelled as the truth spells them.
     """
 
     comparison: Comparison
-    floors: Mapping[str, Comparison]
+    measured: Measured
     labels: tuple[tuple[str, str], ...]
 
 
@@ -51,6 +54,7 @@ def evaluate_files(
     control_label: str = CONTROL,
     train: Path | None = None,
     panel_name: str = "spine",
+    bounds: bool = True,
     seed: int = 0,
 ) -> Evaluation:
     """Score predicted cells against measured cells.
@@ -66,7 +70,8 @@ def evaluate_files(
         train: ``.h5ad`` of the cells that the model was fitted on, for the floor ``train_mean``; without it that
             floor is empty, since a mean over the truth itself would be a leak.
         panel_name: which metrics.
-        seed: of the bootstrap.
+        bounds: score ceilings and degenerate predictors too; floors and chance are there in any case.
+        seed: of the bootstrap, and of the draws that ceilings and degenerate predictors are made of.
 
     Raises:
         UsageError: a file or column is not there.
@@ -80,7 +85,8 @@ def evaluate_files(
         control_label=control_label,
         train=train,
     )
-    scored = score(pair.comparison, floors=pair.floors, panel=panel(panel_name), labels=pair.labels)
+    of_truth = bounds_of(pair.measured, panel=panel(panel_name), complete=bounds, weight=None, seed=seed)
+    scored = score(pair.comparison, bounds=of_truth, panel=panel(panel_name), labels=pair.labels)
     return summarise([scored], seed=seed)
 
 
@@ -119,7 +125,7 @@ def read_pair(
     control_mean, control_variance = _means_and_variances(measured.x, control_rows)
     n_true, n_control = (np.array([[len(group)] for group in rows]) for rows in (true_rows, control_rows))
     train_mean = None if train is None else _train_mean(read(train), measured.genes, file=train, truth=truth)
-    controls = measured.drawable(control_rows, conditions)
+    controls, cells = measured.drawable(control_rows, conditions), measured.drawable(true_rows, conditions)
     comparison = Comparison(
         truth=Truth(
             conditions=conditions,
@@ -127,7 +133,7 @@ def read_pair(
             mean=true_mean,
             control=control_mean,
             error=true_variance / n_true + control_variance / n_control,
-            cells=measured.drawable(true_rows, conditions),
+            cells=cells,
             control_cells=controls,
             train_mean=train_mean,
             stored_mean=_stored_means(measured, true_rows),
@@ -137,14 +143,17 @@ def read_pair(
         cells=predicted.drawable(predicted_rows, conditions),
         stored_predicted=stored_predicted,
     )
-    floors = floors_of(
-        comparison.truth,
+    beside = Measured(
+        truth=comparison.truth,
+        cells=cells,
         controls=controls,
-        train_mean=train_mean,
+        stand_ins=controls,
         smallest=min(0.0, float(measured.x.data.min(initial=0.0))),
+        relative=False,
+        max_controls=measured.x.shape[0],
     )
     labels = tuple((condition.context, measured.spelling[condition]) for condition in conditions)
-    return Pair(comparison=comparison, floors=floors, labels=labels)
+    return Pair(comparison=comparison, measured=beside, labels=labels)
 
 
 def _same_conditions(measured: CellFile, predicted: CellFile, *, truth: Path, prediction: Path) -> None:
@@ -181,8 +190,7 @@ def _means_and_variances(x: sp.csr_matrix, rows: Sequence[np.ndarray]) -> tuple[
     known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     for group in rows:
         if id(group) not in known:
-            # float64 first: scipy sums a float32 matrix in float32, whatever dtype it is asked for
-            known[id(group)] = mean_and_variance(x[group].astype(np.float64))
+            known[id(group)] = mean_and_variance(select_rows(x, group))
     means, variances = zip(*(known[id(group)] for group in rows), strict=True)
     return np.stack(means), np.stack(variances)
 
@@ -192,7 +200,8 @@ def _stored_means(cells: CellFile, rows: Sequence[np.ndarray]) -> np.ndarray:
     known: dict[int, np.ndarray] = {}
     for group in rows:
         if id(group) not in known:
-            known[id(group)] = np.asarray(cells.stored[group].mean(axis=0)).ravel()
+            part = select_rows(cells.stored, group) if sp.isspmatrix_csr(cells.stored) else cells.stored[group]
+            known[id(group)] = np.asarray(part.mean(axis=0)).ravel()
     return np.stack([known[id(group)] for group in rows])
 
 

@@ -5,17 +5,44 @@ Axes: C conditions, G genes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from perturbcast.evaluation.cells import MeasuredCells, MovedCells
-from perturbcast.evaluation.scoring import Scored, floors_of, score
+from perturbcast.evaluation.ceilings import best_weight
+from perturbcast.evaluation.cells import MeasuredCells, MovedCells, drawn
+from perturbcast.evaluation.degenerate import check_untwisted
+from perturbcast.evaluation.references import bounds_of
+from perturbcast.evaluation.replicates import Measured, halves
+from perturbcast.evaluation.scoring import Scored, score
 from perturbcast.metrics import Comparison, Truth, panel
 from perturbcast.schema import Condition, PerturbationData, Prediction
 from perturbcast.stores import effects
 
-__all__ = ["evaluate_prediction", "train_profile"]
+__all__ = [
+    "Compared",
+    "compared",
+    "evaluate_prediction",
+    "evaluate_predictions",
+    "interpolation_weight",
+    "measure",
+    "train_profile",
+]
+
+
+# Bounds of the work of metrics of cells, so that a screen with many controls costs no more than its conditions. Means
+# and their errors use every cell.
+MAX_CONTROLS = 2000  # control cells of a context, as in scPerturBench
+MAX_MOVED = 200  # control cells that stand in for a predicted condition, as many as our E-distance looks at
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Compared:
+    """A model's scores with the comparison that they were made from."""
+
+    scored: Scored
+    comparison: Comparison
 
 
 def train_profile(data: PerturbationData, *, cells: Sequence[str], conditions: Sequence[Condition]) -> np.ndarray:
@@ -42,39 +69,23 @@ def train_profile(data: PerturbationData, *, cells: Sequence[str], conditions: S
     return profile
 
 
-def evaluate_prediction(
-    data: PerturbationData,
-    prediction: Prediction,
-    *,
-    cells: Sequence[str],
-    train_mean: np.ndarray | None,
-    panel_name: str = "spine",
-) -> Scored:
-    """Score a prediction of held-out conditions.
+def measure(
+    data: PerturbationData, *, cells: Sequence[str], conditions: Sequence[Condition], train_mean: np.ndarray | None
+) -> Measured:
+    """The truth of held-out conditions, which every model of a pass shares.
 
-    The truth of a condition is its mean over ``cells`` minus its matched measured controls; the predicted mean
-    is those same controls plus the predicted delta, so that the controls inside ``prediction`` play no part.
-    Predicted cells are the context's control cells moved by the predicted delta, never below the smallest
-    value of the dataset.
+    The truth of a condition is its mean over ``cells`` minus its matched measured controls. Metrics of cells look at
+    no more than ``MAX_CONTROLS`` control cells of a context, and at ``MAX_MOVED`` moved ones as a prediction's.
 
     Args:
         data: measured cells.
-        prediction: deltas of conditions that ``cells`` holds.
         cells: barcodes of the part (validation or test) that is scored.
+        conditions: conditions that ``cells`` holds.
         train_mean: mean perturbed train profile [gene], see ``train_profile``; None leaves its floor out.
-        panel_name: which metrics.
 
     Raises:
-        ValueError: genes differ, or a condition has no cell among ``cells``.
+        ValueError: a condition has no cell among ``cells``.
     """
-    if prediction.genes != data.genes:
-        differ = sorted(set(prediction.genes) ^ set(data.genes))
-        named = f"{len(differ)} are in one only: {', '.join(differ[:5])}" if differ else "their order differs"
-        raise ValueError(
-            f"A prediction and its dataset have the same genes in the same order; {named}. "
-            "Predict again with a model that was trained on this dataset."
-        )
-    conditions = prediction.conditions
     measured = effects(data, cells=cells, conditions=conditions)
     keys = [str(condition) for condition in conditions]
     context = data.obs["context"].astype(str).to_numpy()
@@ -83,30 +94,144 @@ def evaluate_prediction(
     pools = {
         name: order[(is_control & (context == name))[order]] for name in {condition.context for condition in conditions}
     }
-    controls = MeasuredCells(x=data.x, rows=[pools[c.context] for c in conditions], keys=keys)
-    smallest = min(0.0, float(data.x.data.min(initial=0.0)))
+    every = [pools[condition.context] for condition in conditions]
+    bounded = {name: drawn(name, pool, limit=MAX_CONTROLS, seed=0) for name, pool in pools.items()}
+    tested = MeasuredCells(x=data.x, rows=[bounded[condition.context] for condition in conditions], keys=keys)
+    moved = [drawn(key, pool, limit=MAX_MOVED, seed=0) for key, pool in zip(keys, every, strict=True)]
+    stand_ins = MeasuredCells(x=data.x, rows=moved, keys=keys)
+    own = MeasuredCells(x=data.x, rows=_rows(data, cells=cells, conditions=conditions), keys=keys)
     truth = Truth(
-        conditions=conditions,
+        conditions=tuple(conditions),
         genes=data.genes,
         mean=measured.mean,
         control=measured.control,
         error=measured.error,
-        cells=MeasuredCells(x=data.x, rows=_rows(data, cells=cells, conditions=conditions), keys=keys),
-        control_cells=controls,
+        cells=own,
+        control_cells=tested,
         train_mean=train_mean,
     )
-    comparison = Comparison(
+    smallest = min(0.0, float(data.x.data.min(initial=0.0)))
+    return Measured(
         truth=truth,
-        predicted=measured.control + prediction.delta,
-        half_widths=prediction.intervals,
-        cells=MovedCells(controls=controls, delta=prediction.delta, smallest=smallest),
+        cells=own,
+        controls=MeasuredCells(x=data.x, rows=every, keys=keys),
+        stand_ins=stand_ins,
+        smallest=smallest,
+        relative=True,
+        max_controls=MAX_CONTROLS,
     )
-    return score(
-        comparison,
-        floors=floors_of(truth, train_mean=train_mean, controls=controls, smallest=smallest),
-        panel=panel(panel_name),
-        labels=[(condition.context, condition.perturbation) for condition in conditions],
+
+
+def compared(measured: Measured, prediction: Prediction) -> Comparison:
+    """A prediction beside the truth, its conditions in the order of the truth.
+
+    The predicted mean is the measured controls plus the predicted delta, so that the controls inside ``prediction``
+    play no part. Predicted cells are the context's control cells moved by the predicted delta, never below the
+    smallest value of the dataset.
+
+    Raises:
+        ValueError: genes or conditions differ.
+    """
+    truth = measured.truth
+    if prediction.genes != truth.genes:
+        differ = sorted(set(prediction.genes) ^ set(truth.genes))
+        named = f"{len(differ)} are in one only: {', '.join(differ[:5])}" if differ else "their order differs"
+        raise ValueError(
+            f"A prediction and its dataset have the same genes in the same order; {named}. "
+            "Predict again with a model that was trained on this dataset."
+        )
+    place = {condition: row for row, condition in enumerate(prediction.conditions)}
+    if set(place) != set(truth.conditions):
+        odd = sorted(map(str, set(place) ^ set(truth.conditions)))
+        raise ValueError(
+            f"A prediction answers the conditions of its truth, all and no other; {len(odd)} are in one only: "
+            f"{', '.join(odd[:5])}. Run 'perturbcast predict' on this split again."
+        )
+    rows = np.array([place[condition] for condition in truth.conditions])
+    delta = prediction.delta[rows]
+    return Comparison(
+        truth=truth,
+        predicted=truth.control + delta,
+        half_widths={level: half[rows] for level, half in prediction.intervals.items()},
+        cells=MovedCells(controls=measured.stand_ins, delta=delta, smallest=measured.smallest),
+        variance=prediction.variance[rows],
+        ood_score=None if prediction.ood_score is None else prediction.ood_score[rows],
+        novel=np.logical_not(prediction.seen[rows, :2]).any(axis=1),
     )
+
+
+def interpolation_weight(
+    data: PerturbationData, *, cells: Sequence[str], conditions: Sequence[Condition], train_mean: np.ndarray, seed: int
+) -> float:
+    """The weight of the ceiling ``interpolated``, from the validation part of a fold.
+
+    Args:
+        data: measured cells.
+        cells: barcodes of the validation part.
+        conditions: its conditions.
+        train_mean: mean perturbed train profile [gene].
+        seed: of the halves.
+    """
+    measured = measure(data, cells=cells, conditions=conditions, train_mean=train_mean)
+    return best_weight(halves(measured, seed=seed), train_mean=train_mean)
+
+
+def evaluate_predictions(
+    data: PerturbationData,
+    predictions: Mapping[str, Prediction],
+    *,
+    cells: Sequence[str],
+    train_mean: np.ndarray | None,
+    panel_name: str = "spine",
+    bounds: bool = True,
+    weight: float | None = None,
+    seed: int = 0,
+) -> dict[str, Compared]:
+    """Score the predictions of several models for the same held-out conditions in one pass.
+
+    Args:
+        data: measured cells.
+        predictions: model -> deltas of the same conditions, which ``cells`` holds.
+        cells: barcodes of the part (validation or test) that is scored.
+        train_mean: mean perturbed train profile [gene], see ``train_profile``; None leaves its floor out.
+        panel_name: which metrics.
+        bounds: score ceilings and degenerate predictors too; floors and chance are there in any case.
+        weight: of the ceiling ``interpolated``, see ``interpolation_weight``; None leaves it out.
+        seed: of the draws that ceilings and degenerate predictors are made of.
+
+    Raises:
+        ValueError: genes or conditions differ, a condition has no cell among ``cells``, or a predictor that knows
+            nothing does not score chance.
+    """
+    conditions = next(iter(predictions.values())).conditions
+    measured = measure(data, cells=cells, conditions=conditions, train_mean=train_mean)
+    measures = panel(panel_name)
+    of_truth = bounds_of(measured, panel=measures, complete=bounds, weight=weight, seed=seed)
+    labels = [(condition.context, condition.perturbation) for condition in conditions]
+    found = {}
+    for model, prediction in predictions.items():
+        comparison = compared(measured, prediction)
+        if bounds:
+            twisted = dataclasses.replace(prediction, control=2 * prediction.control + 1)
+            check_untwisted(comparison, compared(measured, twisted))
+        scored = score(comparison, bounds=of_truth, panel=measures, labels=labels)
+        found[model] = Compared(scored=scored, comparison=comparison)
+    return found
+
+
+def evaluate_prediction(
+    data: PerturbationData,
+    prediction: Prediction,
+    *,
+    cells: Sequence[str],
+    train_mean: np.ndarray | None,
+    panel_name: str = "spine",
+) -> Scored:
+    """Score one prediction beside floors and chance, without ceilings; see ``evaluate_predictions``."""
+    found = evaluate_predictions(
+        data, {"": prediction}, cells=cells, train_mean=train_mean, panel_name=panel_name, bounds=False
+    )
+    return found[""].scored
 
 
 def _rows(data: PerturbationData, *, cells: Sequence[str], conditions: Sequence[Condition]) -> list[np.ndarray]:

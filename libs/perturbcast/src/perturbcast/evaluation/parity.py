@@ -193,7 +193,7 @@ def _columns(
             note = f"the reference prints it and panel {name!r} has no such metric"
             verdicts.append(Verdict(metric_id=metric_id, status="FAIL", note=note))
             continue
-        scored = score(pair.comparison, floors={}, panel=[known[metric_id]], labels=pair.labels)
+        scored = score(pair.comparison, panel=[known[metric_id]], labels=pair.labels)
         ours = pd.Series(scored.metrics[0].per_condition, index=[label for _, label in pair.labels])
         strangers = sorted(set(printed.index) ^ set(ours.index))
         if strangers:

@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from perturbcast.errors import UsageError
-from perturbcast.evaluation.bootstrap import mean_interval
+from perturbcast.evaluation.breakdowns import means_by, strata, worst_conditions
 from perturbcast.evaluation.directory import Stored
-from perturbcast.evaluation.scoring import FLOORS
-from perturbcast.metrics import metric as descriptor
+from perturbcast.evaluation.leaks import leak_checks
+from perturbcast.evaluation.limits import best_models, floors, primary
+from perturbcast.evaluation.verdicts import answers, paired
 from perturbcast.metrics import panel
-from perturbcast.schema import Condition, Split
+from perturbcast.schema import Split, canonical_hash
 
 __all__ = ["floors", "gather"]
 
@@ -30,13 +28,16 @@ def gather(
     *,
     board: Mapping[str, Any],
     folds: Mapping[str, Sequence[Split]],
+    calibration: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
-    """The report as a JSON value.
+    """The report as a JSON value, of the shape that ``schemas/report.schema.json`` publishes.
 
     Args:
         evaluations: split -> model -> test evaluation.
         board: the leaderboard.
         folds: split -> its folds.
+        calibration: split -> per fold the sha256 of the cells that the champion's intervals were fitted on, for
+            the splits whose models are at hand.
 
     Raises:
         UsageError: a split has no place in the leaderboard.
@@ -54,15 +55,30 @@ def gather(
         "metric": board["metric"],
         "rule": board["rule"],
         "direction": board["direction"],
+        "overall_rule": board.get("overall_rule"),
+        "overall": board.get("overall", []),
         "splits": {
-            name: _split(name, models, choice=board["splits"][name], folds=folds[name], metric_id=board["metric"])
+            name: _split(
+                name,
+                models,
+                choice=board["splits"][name],
+                folds=folds[name],
+                metric_id=board["metric"],
+                calibration=(calibration or {}).get(name),
+            )
             for name, models in evaluations.items()
         },
     }
 
 
 def _split(
-    name: str, models: Mapping[str, Stored], *, choice: Mapping[str, Any], folds: Sequence[Split], metric_id: str
+    name: str,
+    models: Mapping[str, Stored],
+    *,
+    choice: Mapping[str, Any],
+    folds: Sequence[Split],
+    metric_id: str,
+    calibration: Sequence[str] | None,
 ) -> dict[str, Any]:
     hashes = [fold.hash for fold in folds]
     for stored in models.values():
@@ -84,16 +100,19 @@ def _split(
         )
     entries = {model: dict(stored.evaluation.metrics) for model, stored in models.items()}
     tables = {model: stored.evaluation.per_condition for model, stored in models.items()}
+    curves = {model: stored.curves or {} for model, stored in models.items()}
     candidates = {model: entry for model, entry in entries.items() if model not in choice["oracles"]}
-    best = _best(candidates, metric_id=metric_id)
+    beside = {model: stored for model, stored in models.items() if model in candidates}
     record = models[champion].provenance
-    return {
+    compared = paired(beside, metric_id=metric_id, seed=record["seed"])
+    split = {
         "dataset": {
             key: record[key]
             for key in ("dataset", "dataset_hash", "n_cells", "n_genes", "n_conditions", "contexts", "scale")
         },
         "rule": folds[0].rule,
         "parameters": dict(folds[0].parameters),
+        "config_sha256": canonical_hash({"rule": folds[0].rule, "parameters": dict(folds[0].parameters)}),
         "ood_axes": list(folds[0].ood_axes),
         "warnings": sorted({warning for fold in folds for warning in fold.warnings}),
         "folds": [
@@ -110,16 +129,26 @@ def _split(
         "champion": champion,
         "validation": {model: candidate["value"] for model, candidate in choice["candidates"].items()},
         "tied_on_validation": list(choice["tied"]),
-        "best_on_test": best,
+        "best_on_test": best_models(candidates, metric_id),
         "oracles": list(choice["oracles"]),
         "metrics": [measure.metric.id for measure in panel(record["panel"])],
         "models": entries,
-        "per_context": _per_context(tables),
-        "strata": _strata(tables, record["strata"], seed=record["seed"]),
+        "per_context": means_by("context", tables),
+        "strata": strata(tables, record["strata"], seed=record["seed"]),
+        "answers": answers(beside, compared, champion=champion, metric_id=metric_id),
+        "paired": compared,
+        "worst_conditions": worst_conditions(tables, champion=champion, metric_id=metric_id),
+        "curves": {
+            model: {"intervals": found.get("intervals", {}), "risk_coverage": found.get("risk_coverage")}
+            for model, found in curves.items()
+        },
+        "examples": curves[champion].get("examples", []),
         "provenance": {
             model: {
                 "command": stored.provenance["command"],
                 "seed": stored.provenance["seed"],
+                "model_seed": stored.model_seed,
+                "panel": stored.provenance["panel"],
                 "bootstrap_resamples": stored.provenance["bootstrap_resamples"],
                 "versions": stored.provenance["versions"],
                 "models": [fold["model_fingerprint"] for fold in stored.provenance["folds"]],
@@ -128,51 +157,7 @@ def _split(
             for model, stored in models.items()
         },
     }
-
-
-def floors(split: Mapping[str, Any], metric_id: str) -> dict[str, float | None]:
-    """Floors and chance of a metric on a split; the same for every model that has a value."""
-    rows = [models[metric_id] for models in split["models"].values() if models[metric_id]["value"] is not None]
-    if not rows:
-        return dict.fromkeys((*FLOORS, "chance"))
-    return {**{name: rows[0]["floor"][name] for name in FLOORS}, "chance": rows[0]["chance"]}
-
-
-def _best(entries: Mapping[str, Mapping[str, Any]], *, metric_id: str) -> list[str]:
-    """Models with the best test value; more than one where they tie, none where the metric is undefined."""
-    loss = descriptor(metric_id).loss
-    losses = {
-        model: loss(row[metric_id]["value"]) for model, row in entries.items() if row[metric_id]["value"] is not None
-    }
-    return [model for model, value in losses.items() if value == min(losses.values())]
-
-
-def _per_context(tables: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, dict[str, float]]]:
-    """Metric id -> context -> model -> mean over the context's conditions."""
-    pooled = pd.concat([table.assign(model=model) for model, table in tables.items()])
-    means = pooled.groupby(["metric_id", "context", "model"], as_index=False, sort=True)["value"].mean()
-    nested: dict[str, dict[str, dict[str, float]]] = {}
-    for metric_id, context, model, value in means.itertuples(index=False, name=None):
-        nested.setdefault(metric_id, {}).setdefault(context, {})[model] = float(value)
-    return nested
-
-
-def _strata(
-    tables: Mapping[str, pd.DataFrame], strata: Mapping[str, str], *, seed: int
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """Stratum -> metric id -> model -> value, interval and n; empty where the split names no strata."""
-    nested: dict[str, dict[str, dict[str, Any]]] = {}
-    if not strata:
-        return nested
-    for model, table in tables.items():
-        conditions = [str(Condition(p, c)) for p, c in zip(table["perturbation"], table["context"], strict=True)]
-        of_row = np.array([strata.get(condition, "other") for condition in conditions], dtype=object)
-        for stratum, metric_id in sorted(set(zip(of_row, table["metric_id"], strict=True))):
-            values = table.loc[(of_row == stratum) & (table["metric_id"] == metric_id), "value"].to_numpy()
-            interval = mean_interval(values, seed=seed)
-            nested.setdefault(stratum, {}).setdefault(metric_id, {})[model] = {
-                "value": float(values.mean()),
-                "interval": [None, None] if interval is None else list(interval),
-                "n": len(values),
-            }
-    return nested
+    split["primary"] = primary(split, metric_id)
+    split["per_perturbation"] = means_by("perturbation", tables, split["primary"])
+    split["leaks"] = leak_checks(folds, split=split, calibration=calibration)
+    return split

@@ -1,4 +1,4 @@
-"""Scores one comparison with a panel, and its floors with the same code on the same conditions.
+"""Scores one comparison with a panel; what belongs to the truth alone comes in as its bounds.
 
 Axes: C conditions.
 """
@@ -10,12 +10,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from perturbcast.evaluation.cells import MovedCells
-from perturbcast.metrics import Cells, Comparison, Measure, Metric, Truth
+from perturbcast.evaluation.bounds import FLOORS, Bounds
+from perturbcast.metrics import Comparison, Measure, Metric
 
-__all__ = ["FLOORS", "Scored", "ScoredMetric", "floors_of", "score"]
-
-FLOORS = ("control", "train_mean")
+__all__ = ["FLOORS", "Scored", "ScoredMetric", "score"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,6 +27,9 @@ class ScoredMetric:
         floors: floor -> [condition], or None where the floor cannot be scored.
         optimum: [condition] where it depends on the data, else None.
         counted: [condition] bool, where a listed value may stay out of the mean (see ``Metric.counts``), else None.
+        ceilings: ceiling -> [condition]; those that were not scored are absent.
+        degenerate: degenerate predictor -> [condition]; those that were not scored are absent.
+        notes: why ceilings or degenerate rows are absent.
     """
 
     metric: Metric
@@ -37,6 +38,9 @@ class ScoredMetric:
     floors: Mapping[str, np.ndarray | None]
     optimum: np.ndarray | None = None
     counted: np.ndarray | None = None
+    ceilings: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    degenerate: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,46 +58,21 @@ class Scored:
     notes: Mapping[str, str]
 
 
-def floors_of(
-    truth: Truth, *, controls: Cells, train_mean: np.ndarray | None, smallest: float
-) -> dict[str, Comparison]:
-    """The predictions that every model has to beat.
-
-    ``control``: nothing changes. ``train_mean``: the mean perturbed train profile, whatever is asked.
-
-    Args:
-        truth: the measured conditions.
-        controls: the measured control cells of each condition.
-        train_mean: [gene], or None where it is not known.
-        smallest: what no expression value goes below.
-    """
-
-    def constant(mean: np.ndarray, stored: np.ndarray | None) -> Comparison:
-        moved = MovedCells(controls=controls, delta=mean - truth.control, smallest=smallest)
-        return Comparison(truth=truth, predicted=mean, cells=moved, stored_predicted=stored)
-
-    floors = {"control": constant(truth.control, truth.stored_control)}
-    if train_mean is not None:
-        profile = np.tile(train_mean, (len(truth.conditions), 1))
-        stored = None if truth.stored_mean is None else profile.astype(truth.stored_mean.dtype)
-        floors["train_mean"] = constant(profile, stored)
-    return floors
-
-
 def score(
     comparison: Comparison,
     *,
-    floors: Mapping[str, Comparison],
     panel: Sequence[Measure],
     labels: Sequence[tuple[str, str]],
+    bounds: Bounds | None = None,
 ) -> Scored:
     """Values of every metric of ``panel``.
 
     Args:
         comparison: the prediction beside the truth.
-        floors: trivial predictions of the same truth, by name.
         panel: metrics.
         labels: per condition (context, perturbation) as it shall be written.
+        bounds: scores of floors, ceilings and degenerate predictors on the same truth; None where nothing but the
+            prediction is asked about.
 
     Raises:
         ValueError: a metric gives an infinite value or the wrong number of them (a defect of that metric).
@@ -101,23 +80,23 @@ def score(
     metrics = []
     for measure in panel:
         metric = measure.metric
+        of_metric = None if bounds is None else bounds.metrics[metric.id]
+        values = measure.score(comparison)
+        degenerate = {} if of_metric is None else dict(of_metric.degenerate)
+        if bounds is not None and bounds.complete and metric.needs != "intervals":
+            # a comparison holds no controls but the true ones; whoever made it has shown that (see 'untwisted')
+            degenerate["twisted_controls"] = values
         metrics.append(
             ScoredMetric(
                 metric=metric,
-                per_condition=measure.score(comparison),
+                per_condition=values,
                 optimum=measure.of_rule(metric.optimum, comparison) if callable(metric.optimum) else None,
                 counted=None if metric.counts is None else measure.of_rule(metric.counts, comparison) > 0,
                 chance=None if metric.chance is None else measure.of_rule(metric.chance, comparison),
-                # a floor is a point prediction: it has no intervals to be scored
-                floors={
-                    name: measure.score(floors[name]) if name in floors and metric.needs != "intervals" else None
-                    for name in FLOORS
-                },
+                floors={} if of_metric is None else of_metric.floors,
+                ceilings={} if of_metric is None else of_metric.ceilings,
+                degenerate=degenerate,
+                notes=() if of_metric is None else of_metric.notes,
             )
         )
-    return Scored(labels=tuple(labels), metrics=tuple(metrics), notes=_absent(floors))
-
-
-def _absent(floors: Mapping[str, Comparison]) -> dict[str, str]:
-    why = "no train data were given; with files, name them by --train"
-    return {name: why for name in FLOORS if name not in floors}
+    return Scored(labels=tuple(labels), metrics=tuple(metrics), notes={} if bounds is None else bounds.absent)

@@ -1,4 +1,4 @@
-"""From values per condition to one row per metric: mean, interval, floors, chance, and what was left out.
+"""From values per condition to one row per metric: mean, interval, what stands beside it, and what was left out.
 
 A condition that several folds score (each by another fit) counts once, with the mean of its values:
 conditions are the unit of the bootstrap, and repeated ones would make the interval too narrow.
@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from perturbcast.evaluation.bootstrap import LEVEL, mean_interval
-from perturbcast.evaluation.scoring import FLOORS, Scored
+from perturbcast.evaluation.bounds import CEILINGS, DEGENERATE, FLOORS, share_of_range
+from perturbcast.evaluation.scoring import Scored, ScoredMetric
 from perturbcast.metrics import Metric
 
 __all__ = ["Evaluation", "summarise"]
@@ -54,27 +55,51 @@ def summarise(folds: Sequence[Scored], *, seed: int = 0) -> Evaluation:
         listed = ~np.isnan(values)
         defined = listed & _counted(position, [m.counted for m in of_folds], len(unique))
         columns = {"chance": [m.chance for m in of_folds], "optimum": [m.optimum for m in of_folds]}
-        columns |= {name: [m.floors[name] for m in of_folds] for name in FLOORS}
+        columns |= {name: [m.floors.get(name) for m in of_folds] for name in FLOORS}
         means = {
             name: _mean(_per_condition(position, column, len(unique))[defined]) for name, column in columns.items()
         }
         metric = first.metric
+        ceilings = {
+            name: _of_most(_per_condition(position, [m.ceilings.get(name) for m in of_folds], len(unique))[defined])
+            for name in CEILINGS
+        }
+        degenerate = {
+            name: _of_most(_per_condition(position, [m.degenerate.get(name) for m in of_folds], len(unique))[defined])
+            for name in DEGENERATE
+        }
         # one value over all conditions of a context has no spread between conditions
         interval = mean_interval(values[defined], seed=seed) if metric.over == "condition" else None
         n = int(defined.sum())
+        value, optimum = _mean(values[defined]), means["optimum"] if callable(metric.optimum) else metric.optimum
+        share, why = share_of_range(
+            metric,
+            value,
+            trivial=[*(means[name] for name in FLOORS), means["chance"]],
+            ceilings=list(ceilings.values()),
+            optimum=optimum,
+        )
         entries[metric.id] = {
-            "value": _mean(values[defined]),
+            "value": value,
             "interval": [None, None] if interval is None else list(interval),
             "interval_level": LEVEL,
             "floor": {name: means[name] for name in FLOORS},
             "chance": means["chance"],
-            "optimum": means["optimum"] if callable(metric.optimum) else metric.optimum,
+            "ceiling": ceilings,
+            "share_of_range": share,
+            "degenerate": degenerate,
+            "optimum": optimum,
             "direction": metric.direction,
             "n": n,
             "n_excluded": len(unique) - n,
             "title": metric.title,
             "notes": _notes(metric, n, len(unique) - n, listed=int((listed & ~defined).sum()))
-            + _floor_notes(folds[0].notes, needs=metric.needs, scored=n > 0),
+            + _floor_notes(folds[0].notes, needs=metric.needs, scored=n > 0)
+            + (
+                [*first.notes, *_undefined(of_folds[0], ceilings | degenerate), *([] if why is None else [why])]
+                if n
+                else []
+            ),
         }
         rows += [(*unique[k], metric.id, float(values[k])) for k in np.flatnonzero(listed)]
     table = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(list(COLUMNS[:3]), ignore_index=True)
@@ -104,6 +129,21 @@ def _mean(values: np.ndarray) -> float | None:
     return float(values.mean()) if len(values) and np.isfinite(values).all() else None
 
 
+def _of_most(values: np.ndarray) -> float | None:
+    """The mean over the conditions that have a value, or None where fewer than half have one.
+
+    A ceiling or degenerate predictor has a truth or an answer of its own, and is undefined elsewhere than the model.
+    """
+    defined = np.isfinite(values)
+    return float(values[defined].mean()) if len(values) and 2 * defined.sum() >= len(values) else None
+
+
+def _undefined(scored: ScoredMetric, beside: Mapping[str, float | None]) -> list[str]:
+    """A note on what was scored and has no value all the same."""
+    empty = [name for name in (*scored.ceilings, *scored.degenerate) if beside[name] is None]
+    return [f"no value of {', '.join(sorted(empty))}: undefined for more than half of the conditions"] if empty else []
+
+
 def _notes(metric: Metric, n: int, n_excluded: int, *, listed: int) -> list[str]:
     notes = []
     if n_excluded:
@@ -121,5 +161,5 @@ def _floor_notes(absent: Mapping[str, str], *, needs: str, scored: bool) -> list
     if not scored:
         return []
     if needs == "intervals":
-        return ["no floors: they are point predictions without intervals"]
+        return ["no floors, ceilings or degenerate rows: they are point predictions without intervals"]
     return [f"no floor {name}: {why}" for name, why in sorted(absent.items())]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from perturbcast.evaluation.bounds import CEILINGS, FLOORS
 from perturbcast.evaluation.directory import Stored
-from perturbcast.evaluation.scoring import FLOORS
 
 __all__ = ["scores_by_model", "scores_table"]
 
@@ -29,9 +29,9 @@ def scores_by_model(evaluations: Mapping[str, Mapping[str, Stored]]) -> dict[str
 
 
 def scores_table(evaluations: Mapping[str, Mapping[str, Stored]]) -> pd.DataFrame:
-    """One row per split, model and metric: value, interval (low, high), floors, chance, optimum, n, n_excluded.
+    """One row per split, model and metric: value, interval (low, high), floors, chance, ceilings, share, optimum, n.
 
-    Cells without a number are empty.
+    Cells without a number are empty, as are ceilings of evaluations that were written before there were any.
     """
     return pd.DataFrame(
         [
@@ -44,6 +44,8 @@ def scores_table(evaluations: Mapping[str, Mapping[str, Stored]]) -> pd.DataFram
                 "high": entry["interval"][1],
                 **{f"floor_{name}": entry["floor"][name] for name in FLOORS},
                 "chance": entry["chance"],
+                **{f"ceiling_{name}": entry.get("ceiling", {}).get(name) for name in CEILINGS},
+                "share_of_range": entry.get("share_of_range"),
                 "optimum": entry["optimum"],
                 "n": entry["n"],
                 "n_excluded": entry["n_excluded"],

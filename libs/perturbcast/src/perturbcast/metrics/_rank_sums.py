@@ -1,4 +1,4 @@
-"""Compiled part of the Mann-Whitney test: searches the non-zeros of a group in the sorted ones of the controls.
+"""Compiled part of the Mann-Whitney test: walks the sorted non-zeros of many groups beside those of the controls.
 
 A private module, so that looking for metrics does not import numba: half a second for a panel that has no use for it.
 """
@@ -8,26 +8,30 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-__all__ = ["rank_sums", "sort_within"]
+__all__ = ["place", "rank_sums"]
 
 
 @numba.njit(cache=True)
-def _below(values: np.ndarray, low: int, high: int, x: float, equal: bool) -> int:
-    """First position in sorted ``values[low:high]`` that is not below ``x`` (or, with ``equal``, is above it)."""
-    while low < high:
-        middle = (low + high) // 2
-        if values[middle] < x or (equal and values[middle] == x):
-            low = middle + 1
-        else:
-            high = middle
-    return low
+def place(
+    data: np.ndarray, genes: np.ndarray, group: int, position: np.ndarray, values: np.ndarray, groups: np.ndarray
+) -> None:
+    """Put the non-zeros of a group where their genes have room.
 
-
-@numba.njit(cache=True)
-def sort_within(values: np.ndarray, start: np.ndarray) -> None:
-    """Sort the values of each gene in place; gene k holds ``values[start[k]:start[k + 1]]``."""
-    for gene in range(len(start) - 1):
-        values[start[gene] : start[gene + 1]].sort()
+    Args:
+        data: stored values of the group's cells; zeros among them are left out.
+        genes: their genes.
+        group: number of the group.
+        position: [gene] the next free place, moved on.
+        values: filled.
+        groups: filled with ``group`` at the same places.
+    """
+    for i in range(len(data)):
+        x = data[i]
+        if x != 0:
+            k = position[genes[i]]
+            values[k] = x
+            groups[k] = group
+            position[genes[i]] = k + 1
 
 
 @numba.njit(cache=True)
@@ -36,50 +40,57 @@ def rank_sums(
     control_start: np.ndarray,
     n_controls: int,
     control_ties: np.ndarray,
-    group: np.ndarray,
-    group_start: np.ndarray,
-    n_group: int,
+    values: np.ndarray,
+    groups: np.ndarray,
+    start: np.ndarray,
+    n_zeros: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mann-Whitney U of the group and the tie term sum(t^3 - t) of both samples together [gene].
+    """Mann-Whitney U of each group and the tie term sum(t^3 - t) of group and controls together [gene, group].
 
     Args:
-        controls: stored non-zeros of the controls, sorted within each gene.
+        controls: non-zeros of the controls, sorted within each gene.
         control_start: [gene + 1] where each gene starts in ``controls``.
         n_controls: control cells, zeros included.
         control_ties: [gene] sum(t^3 - t) over the ties of the controls alone.
-        group: non-zeros of the group, sorted within each gene.
-        group_start: [gene + 1].
-        n_group: cells of the group.
+        values: non-zeros of all groups, sorted within each gene.
+        groups: the group of each value; equal values of a gene are in the order of their groups.
+        start: [gene + 1] where each gene starts in ``values``.
+        n_zeros: [gene, group] cells of the group that are zero.
     """
-    n_genes = len(control_start) - 1
-    u = np.empty(n_genes)
-    ties = np.empty(n_genes)
-    for gene in range(n_genes):
+    u = np.empty(n_zeros.shape)
+    ties = np.empty(n_zeros.shape)
+    for gene in range(len(start) - 1):
         low, high = control_start[gene], control_start[gene + 1]
-        first, last = group_start[gene], group_start[gene + 1]
-        control_zeros = n_controls - (high - low)
-        group_zeros = n_group - (last - first)
-        negative = _below(controls, low, high, 0.0, False) - low
-        below = group_zeros * (negative + 0.5 * control_zeros)
-        tie = control_ties[gene]
-        both, alone = float(control_zeros + group_zeros), float(control_zeros)
-        tie += (both**3 - both) - (alone**3 - alone)
-        k = first
-        left = low
-        while k < last:
-            x = group[k]
-            run = k
-            while run < last and group[run] == x:
-                run += 1
-            left = _below(controls, left, high, x, False)  # the group is sorted: never before the last
+        negative = 0
+        while low + negative < high and controls[low + negative] < 0:
+            negative += 1
+        zeros = float(n_controls - (high - low))
+        for group in range(n_zeros.shape[1]):
+            u[gene, group] = n_zeros[gene, group] * (negative + 0.5 * zeros)
+            ties[gene, group] = control_ties[gene] + _added(zeros, n_zeros[gene, group])
+        left, i, last = low, start[gene], start[gene + 1]
+        while i < last:
+            x = values[i]
+            while left < high and controls[left] < x:
+                left += 1
             right = left
-            if left < high and controls[left] == x:
-                right = _below(controls, left, high, x, True)
-            zeros = control_zeros if x > 0 else 0
-            below += (run - k) * (zeros + (left - low) + 0.5 * (right - left))
-            both, alone = float(right - left + run - k), float(right - left)
-            tie += (both**3 - both) - (alone**3 - alone)
-            k = run
-        u[gene] = below
-        ties[gene] = tie
+            while right < high and controls[right] == x:
+                right += 1
+            equal = float(right - left)
+            below = (left - low) + 0.5 * equal
+            if x > 0:
+                below += zeros
+            while i < last and values[i] == x:
+                group, first = groups[i], i
+                while i < last and values[i] == x and groups[i] == group:
+                    i += 1
+                u[gene, group] += (i - first) * below
+                ties[gene, group] += _added(equal, float(i - first))
     return u, ties
+
+
+@numba.njit(cache=True)
+def _added(there: float, more: float) -> float:
+    """What ``more`` equal values add to t^3 - t of the ``there`` ones."""
+    both = there + more
+    return (both * both * both - both) - (there * there * there - there)

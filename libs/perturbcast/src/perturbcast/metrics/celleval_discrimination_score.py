@@ -6,7 +6,10 @@ name as the perturbation is left out of p's own query. Source: cell-eval 0.8.2, 
 ``_l2``, ``_cosine``. Ties share their mean position (the reference leaves them to an unstable sort).
 
 Chance is (P + 1) / 2P. Leaving a gene out for one query only lifts a constant predictor above it (0.510 to 0.54-0.58
-where targets are measured): ``Config(exclude_target=False)`` looks at all genes and gives a constant exactly chance.
+where targets are measured): ``Config(exclude_target=False)`` looks at all genes and gives a constant exactly chance,
+as ``perturbcast.normalised_inverse_rank`` does. The ids keep the reference's rule, since its digits are their promise:
+for them chance is that of targets that are not measured.
+
 Alone in its context a condition cannot be mistaken for another: it is excluded and counted. A delta of no change is
 at cosine distance 1 from everything.
 """
@@ -17,10 +20,10 @@ import dataclasses
 from typing import Literal
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from perturbcast.metrics.comparison import Comparison
 from perturbcast.metrics.descriptor import Metric
+from perturbcast.metrics.profiles import distances as norm_distances
 from perturbcast.metrics.profiles import normalised, rounding
 from perturbcast.metrics.ranks import position
 
@@ -80,10 +83,10 @@ def score(comparison: Comparison, config: Config) -> np.ndarray:
     return scores
 
 
-def _distances(a: np.ndarray, b: np.ndarray, distance: str, *, noise: float) -> np.ndarray:
+def _distances(a: np.ndarray, b: np.ndarray, distance: Distance, *, noise: float) -> np.ndarray:
     if distance == "cosine":
         return 1 - normalised(a, noise=noise) @ normalised(b, noise=noise).T
-    return cdist(a, b, "cityblock" if distance == "l1" else "euclidean")
+    return norm_distances(a, b, norm=distance)
 
 
 METRICS = tuple(
@@ -96,6 +99,7 @@ METRICS = tuple(
         needs="means",
         undefined="excluded",
         undefined_when="the condition is alone in its context",
+        discrimination="lifted",
         config=Config(distance=distance),
     )
     for distance in DISTANCES

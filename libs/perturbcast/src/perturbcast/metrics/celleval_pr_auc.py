@@ -17,6 +17,7 @@ import numpy as np
 from perturbcast.metrics.comparison import Comparison
 from perturbcast.metrics.descriptor import Metric
 from perturbcast.metrics.mann_whitney import measured_expression, predicted_expression, surety
+from perturbcast.metrics.ranks import average_precision
 
 __all__ = ["METRIC", "Config", "chance", "score"]
 
@@ -38,17 +39,8 @@ def score(comparison: Comparison, config: Config) -> np.ndarray:  # noqa: ARG001
     scores = np.full(len(comparison.truth.conditions), np.nan)
     for row, wanted in enumerate(truth.significant):
         if 0 < wanted.sum() < len(wanted):
-            scores[row] = _area(wanted, surety(predicted.fdr[row]))
+            scores[row] = average_precision(wanted, surety(predicted.fdr[row]))
     return scores
-
-
-def _area(wanted: np.ndarray, values: np.ndarray) -> float:
-    """Average precision: sum over distinct thresholds of precision times the gain in recall."""
-    order = np.argsort(-values, kind="stable")
-    last = np.flatnonzero(np.r_[np.diff(values[order]) != 0, True])  # ties enter together
-    found = np.cumsum(wanted[order])[last]
-    precision = found / (last + 1)
-    return float((precision * np.diff(found, prepend=0)).sum() / wanted.sum())
 
 
 METRIC = Metric(

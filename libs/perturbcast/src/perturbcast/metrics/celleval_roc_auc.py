@@ -16,7 +16,7 @@ import numpy as np
 from perturbcast.metrics.comparison import Comparison
 from perturbcast.metrics.descriptor import Metric
 from perturbcast.metrics.mann_whitney import measured_expression, predicted_expression, surety
-from perturbcast.metrics.ranks import mid_ranks
+from perturbcast.metrics.ranks import roc_area
 
 __all__ = ["METRIC", "Config", "score"]
 
@@ -43,11 +43,5 @@ def score(comparison: Comparison, config: Config) -> np.ndarray:  # noqa: ARG001
     scores = np.full(len(comparison.truth.conditions), np.nan)
     for row, wanted in enumerate(truth.significant):
         if 0 < wanted.sum() < len(wanted):
-            scores[row] = _area(wanted, surety(predicted.fdr[row]))
+            scores[row] = roc_area(wanted, surety(predicted.fdr[row]))
     return scores
-
-
-def _area(wanted: np.ndarray, values: np.ndarray) -> float:
-    """Share of pairs (significant, not significant) in the right order, ties half: Mann-Whitney U over all pairs."""
-    n = int(wanted.sum())
-    return float((mid_ranks(values)[wanted].sum() - n * (n + 1) / 2) / (n * (len(wanted) - n)))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Hashable, Mapping
 from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
@@ -19,7 +19,7 @@ from scipy.special import ndtr
 
 from perturbcast.schema import Condition
 
-__all__ = ["Cells", "Comparison", "Means", "Truth"]
+__all__ = ["Cells", "CellsByGene", "Comparison", "Means", "Truth", "drawn_genes"]
 
 T = TypeVar("T")
 
@@ -41,6 +41,22 @@ class Cells(Protocol):
     def key(self, row: int) -> Hashable:
         """Names the cells of condition ``row``: rows with equal keys hold the same cells."""
         ...
+
+
+@runtime_checkable
+class CellsByGene(Protocol):
+    """Cells that can hand out some genes without making the others dense."""
+
+    def draw_genes(self, row: int, genes: np.ndarray, *, limit: int, seed: int) -> np.ndarray:
+        """Columns ``genes`` of ``Cells.draw`` [cell, gene] float32."""
+        ...
+
+
+def drawn_genes(cells: Cells, row: int, genes: np.ndarray, *, limit: int, seed: int) -> np.ndarray:
+    """Columns ``genes`` of ``cells.draw`` [cell, gene] float32, a copy."""
+    if isinstance(cells, CellsByGene):
+        return cells.draw_genes(row, genes, limit=limit, seed=seed)
+    return cells.draw(row, limit=limit, seed=seed)[:, genes]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -144,6 +160,11 @@ class Comparison:
             infinite where calibration could not give one; empty where the prediction carries none.
         cells: predicted cells, where a metric may look at them.
         stored_predicted: ``predicted`` accumulated in the precision of the file.
+        variance: [condition, gene] the model's variance of the *measured* delta around its prediction (the sampling
+            error of a usual condition is inside); None where it states none.
+        ood_score: [condition] higher the farther a condition is from train; None where the model gives none.
+        novel: [condition] bool, what the split says: train lacks the perturbation or the context; None
+            where there is no split.
     """
 
     truth: Truth
@@ -151,6 +172,9 @@ class Comparison:
     half_widths: Mapping[float, np.ndarray] = dataclasses.field(default_factory=dict)
     cells: Cells | None = None
     stored_predicted: np.ndarray | None = None
+    variance: np.ndarray | None = None
+    ood_score: np.ndarray | None = None
+    novel: np.ndarray | None = None
     _shared: dict[Hashable, Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -161,6 +185,16 @@ class Comparison:
                 raise ValueError(
                     f"Interval half widths are [condition, gene] = {shape}, not negative and not NaN; those of level "
                     f"{level:g} ({half.shape}) are not. Predict again with a calibrated model."
+                )
+        if self.variance is not None:
+            _check(shape, {"variance": self.variance})
+            if (self.variance < 0).any():
+                raise ValueError(f"A variance is not negative; the smallest given is {self.variance.min():g}.")
+        for name, array in {"ood_score": self.ood_score, "novel": self.novel}.items():
+            if array is not None and (array.shape != shape[:1] or not np.isfinite(array).all()):
+                raise ValueError(
+                    f"{name!r} has one finite value per condition ({shape[0]}); it came as {array.shape}. "
+                    "Predict again, or leave it out."
                 )
 
     @cached_property

@@ -14,12 +14,12 @@ without intervals, is excluded and counted.
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import numpy as np
 
 from perturbcast.metrics.comparison import Comparison
 from perturbcast.metrics.descriptor import Metric
+from perturbcast.metrics.intervals import SLACK, covered_share
 
 __all__ = ["METRIC", "Config", "score"]
 
@@ -46,15 +46,9 @@ class Config:
             that are silent in truth and prediction and have a half width of 0.
     """
 
-    slack: float = 1e-9
+    slack: float = SLACK
 
 
 def score(comparison: Comparison, config: Config) -> np.ndarray:
     """Covered share per condition [condition], 0 to 1; NaN where undefined."""
-    of_level = [half for level, half in comparison.half_widths.items() if math.isclose(level, LEVEL, abs_tol=1e-9)]
-    if not of_level:
-        return np.full(len(comparison.truth.conditions), np.nan)
-    finite = np.isfinite(of_level[0])
-    held = finite & (np.abs(comparison.truth.delta - comparison.delta) <= of_level[0] + config.slack)
-    n = finite.sum(axis=1)
-    return np.divide(held.sum(axis=1), n, out=np.full(len(n), np.nan), where=n > 0)
+    return covered_share(comparison, LEVEL, slack=config.slack)

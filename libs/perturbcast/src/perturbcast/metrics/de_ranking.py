@@ -1,4 +1,4 @@
-"""Genes of each condition in the order of how surely they changed in the truth, for metrics on a top set."""
+"""How surely each gene changed in the truth: an order for metrics on a top set, weights for those on all genes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from perturbcast.metrics.comparison import Truth
 
-__all__ = ["ALL", "expressed_genes", "ranked_genes", "top_genes"]
+__all__ = ["ALL", "de_weights", "expressed_genes", "ranked_genes", "top_genes"]
 
 ALL = 5000  # scPerturBench's 'all': its number of highly variable genes
 
@@ -26,3 +26,21 @@ def top_genes(truth: Truth, top: int) -> np.ndarray:
 def expressed_genes(truth: Truth, top: int) -> np.ndarray:
     """The ``top`` columns with the highest control mean [condition, min(top, G)]; ties in the order of the file."""
     return np.argsort(-truth.control, axis=1, kind="stable")[:, :top]
+
+
+def de_weights(truth: Truth) -> np.ndarray:
+    """Weights [condition, gene], each row with sum 1; a row of 0 where no gene of the condition changed.
+
+    |t| of the measured delta, brought to 0..1 within the condition by its least and its largest value, squared
+    (Mejia et al. 2025, arXiv 2506.22641).
+    """
+    return truth.shared("differential weights", lambda: _weights(truth.over_standard_error(truth.delta)))
+
+
+def _weights(size: np.ndarray) -> np.ndarray:
+    least, largest = size.min(axis=1, keepdims=True), size.max(axis=1, keepdims=True)
+    # genes that all changed alike are weighted alike
+    unit = np.divide(size - least, largest - least, out=(size > 0).astype(np.float64), where=largest > least)
+    square = unit**2
+    total = square.sum(axis=1, keepdims=True)
+    return np.divide(square, total, out=np.zeros_like(square), where=total > 0)

@@ -40,13 +40,17 @@ class Metric:
         chance: the expected value of a prediction that knows nothing of the condition: a number, a rule
             ``(comparison, config) -> [condition]`` where it depends on the data, or None where a metric has
             none (the floors say it then).
-        needs: what of a comparison is read; ``train`` is the mean perturbed train profile.
+        needs: what of a comparison is read; ``train`` is the mean perturbed train profile, ``intervals`` whatever
+            the prediction says of its own error (intervals, variance, out-of-distribution score).
         undefined: what becomes of conditions without a defined value.
         undefined_when: when that happens, in words; part of the note beside the count.
         config: ``Config`` of a member of a family; None for the defaults.
         counts: rule ``(comparison, config) -> [condition]`` bool, where a reference prints a number although
             there is nothing to score: such values are listed as it prints them and left out of the mean.
         over: ``context`` where one value is computed over all conditions of a context and repeated for each.
+        discrimination: whether the metric asks that a condition be told apart from the others of its context, so
+            that who does not know it must score chance: ``exact`` where a constant prediction gets exactly chance on
+            average over a context, ``lifted`` where a rule of the reference's lifts constants above it.
     """
 
     id: str
@@ -60,6 +64,7 @@ class Metric:
     config: Any = None
     counts: Rule | None = None
     over: Literal["condition", "context"] = "condition"
+    discrimination: Literal["exact", "lifted"] | None = None
 
     def __post_init__(self) -> None:
         if not _ID.fullmatch(self.id):

@@ -1,20 +1,25 @@
-"""Sums of Euclidean distances between cells, in tiles: no matrix of all pairs, no copy beyond a tile."""
+"""Sums of Euclidean distances between cells, in tiles: no matrix of all pairs, no dense copy beyond a tile.
+
+Groups that are mostly zeros go through a compiled loop over their non-zeros, others through dense matrix products.
+Sums over whole groups and all genes are kept, so that every metric that needs the same pairs shares them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 
 import numpy as np
 import scipy.sparse as sp
 
 from perturbcast.metrics.comparison import Cells, Comparison
 
-__all__ = ["control_energies", "distance_sum"]
+__all__ = ["control_energies", "distance_sum", "group_sizes", "pair_sums"]
 
 TILE = 512  # cells; a tile of distances is 1 MB in float32
-BLOCK = 2048  # cells of conditions that are dense at once
+BLOCK = 2048  # cells that go through the tiles of another group together
 # |a|^2 + |b|^2 - 2ab loses what is below a few float32 roundings of its terms: cells closer than that coincide
 COINCIDENT = 4e-6
+SPARSE = 0.35  # share of non-zeros above which a dense product is faster
 Group = np.ndarray | sp.csr_matrix
 
 
@@ -59,25 +64,58 @@ def control_energies(cells: Cells, rows: np.ndarray, comparison: Comparison) -> 
     Args:
         cells: measured, predicted or control cells.
         rows: conditions of one context, which share their controls.
-        comparison: its truth keeps what predictions share.
+        comparison: keeps the sums; its truth keeps those that predictions share.
     """
-    truth = comparison.truth
     controls = comparison.sides()[2]
-    first = rows[0]
-    own = truth.shared(("within", controls.key(first)), lambda: _within(controls.matrix(first), truth.control[first]))
-    known = truth.shared(("control energy", controls.key(first)), dict[object, float])
-    new = {cells.key(row): row for row in rows if cells.key(row) not in known}
-    m = controls.matrix(first).shape[0]
-    for block in _blocks(cells, list(new.values())):
-        across, within = _block_sums(list(block.values()), controls.matrix(first), truth.control[first])
-        for (row, group), between, inner in zip(block.items(), across, within, strict=True):
-            n = group.shape[0]
-            known[cells.key(row)] = 2 * between / (n * m) - inner / n**2 - own / m**2
-    return np.array([known[cells.key(row)] for row in rows])
+    n, m = group_sizes(cells, rows, comparison), group_sizes(controls, rows, comparison)
+    across = pair_sums(cells, controls, rows, comparison)
+    within = pair_sums(cells, cells, rows, comparison)
+    energies: np.ndarray = 2 * across / (n * m) - within / n**2 - pair_sums(controls, controls, rows, comparison) / m**2
+    return energies
 
 
-def _within(group: sp.csr_matrix, centre: np.ndarray) -> float:
-    return distance_sum(group, group, centre=centre.astype(np.float32))
+def pair_sums(a: Cells, b: Cells, rows: Sequence[int] | np.ndarray, comparison: Comparison) -> np.ndarray:
+    """Sum of distances of each cell of ``a`` to each of ``b`` over all genes, computed once per pair of groups [row].
+
+    Conditions that share their cells of ``b`` (the controls) go through its tiles together.
+    """
+    keys = {int(row): frozenset((a.key(row), b.key(row))) for row in rows}
+    kept = {row: _kept(comparison, row, key) for row, key in keys.items()}
+    together: dict[Hashable, dict[Hashable, int]] = {}
+    for row, key in keys.items():
+        if key not in kept[row]:
+            together.setdefault(b.key(row), {}).setdefault(key, row)
+    for new in together.values():
+        first = next(iter(new.values()))
+        centre = comparison.truth.control[first].astype(np.float32)
+        other = b.matrix(first)
+        if len(keys[first]) == 1:
+            kept[first][keys[first]] = _sum(other, other, centre)
+            new = {key: row for key, row in new.items() if row != first}
+        for block in _blocks(a, list(new.values())):
+            for row, total in zip(block, _sums(list(block.values()), other, centre), strict=True):
+                kept[row][keys[row]] = total
+    return np.array([kept[row][key] for row, key in keys.items()])
+
+
+def group_sizes(cells: Cells, rows: Sequence[int] | np.ndarray, comparison: Comparison) -> np.ndarray:
+    """Number of cells of each condition [row]."""
+    sizes = []
+    for row in rows:
+        key = ("size", cells.key(row))
+        sums = _kept(comparison, row, frozenset((cells.key(row),)))
+        if key not in sums:
+            sums[key] = cells.matrix(row).shape[0]
+        sizes.append(sums[key])
+    return np.array(sizes, dtype=np.float64)
+
+
+def _kept(comparison: Comparison, row: int, groups: frozenset[Hashable]) -> dict[Hashable, float]:
+    """Where sums over these groups are kept: with the truth if they are its own, else with the prediction."""
+    truth = comparison.truth
+    own = {cells.key(row) for cells in (truth.cells, truth.control_cells) if cells is not None}
+    holder = truth if groups <= own else comparison
+    return holder.shared("distance sums", dict[Hashable, float])
 
 
 def _blocks(cells: Cells, rows: list[int]) -> Iterator[dict[int, sp.csr_matrix]]:
@@ -93,21 +131,61 @@ def _blocks(cells: Cells, rows: list[int]) -> Iterator[dict[int, sp.csr_matrix]]
         yield block
 
 
-def _block_sums(
-    groups: list[sp.csr_matrix], controls: sp.csr_matrix, centre: np.ndarray
-) -> tuple[list[float], list[float]]:
-    """Sums of distances of each group to the controls, and within each group.
+def _sums(groups: list[sp.csr_matrix], other: sp.csr_matrix, centre: np.ndarray) -> list[float]:
+    """Sum of distances of each group to ``other``, all genes."""
+    if all(map(_is_sparse, groups)):
+        return _sparse_sums(groups, other, centre)
+    return [_sum(group, other, centre) for group in groups]
 
-    The controls are made dense once for all groups of a block, a tile at a time.
-    """
-    centre = centre.astype(np.float32)
-    if len(groups) == 1 and groups[0].shape[0] > BLOCK:
-        large = groups[0]
-        return [distance_sum(large, controls, centre=centre)], [distance_sum(large, large, centre=centre)]
-    dense = [_tile(group, 0, centre, rows=BLOCK) for group in groups]
-    across = [0.0] * len(groups)
-    for start in range(0, controls.shape[0], TILE):
-        tile = _tile(controls, start, centre)
-        for k, group in enumerate(dense):
-            across[k] += distance_sum(group, tile)
-    return across, [distance_sum(group, group) for group in dense]
+
+def _sum(a: sp.csr_matrix, b: sp.csr_matrix, centre: np.ndarray) -> float:
+    if a is b and _is_sparse(a):
+        return _sparse_within(a, centre)
+    if _is_sparse(a):
+        return _sparse_sums([a], b, centre)[0]
+    if _is_sparse(b):
+        return _sparse_sums([b], a, centre)[0]
+    return distance_sum(a, b, centre=centre)
+
+
+def _is_sparse(x: sp.csr_matrix) -> bool:
+    return bool(x.nnz <= SPARSE * x.shape[0] * x.shape[1])
+
+
+def _sparse_sums(groups: list[sp.csr_matrix], other: sp.csr_matrix, centre: np.ndarray) -> list[float]:
+    from perturbcast.metrics._distance_sums import WIDTH, add_distances, spread
+
+    walked = [_plain(group) for group in groups]
+    stored = _plain(other)
+    tile = np.empty((len(centre), WIDTH), dtype=np.float32)
+    sums = [0.0] * len(groups)
+    for first in range(0, other.shape[0], WIDTH):
+        last = min(first + WIDTH, other.shape[0])
+        square = spread(*stored, first, last, centre, tile)
+        for k, group in enumerate(walked):
+            sums[k] += add_distances(*group, 0, groups[k].shape[0], centre, tile, square, last - first, COINCIDENT)
+    return sums
+
+
+def _sparse_within(group: sp.csr_matrix, centre: np.ndarray) -> float:
+    from perturbcast.metrics._distance_sums import WIDTH, add_distances, spread
+
+    stored, n = _plain(group), group.shape[0]
+    tile = np.empty((len(centre), WIDTH), dtype=np.float32)
+    total = 0.0
+    for first in range(0, n, WIDTH):
+        last = min(first + WIDTH, n)
+        square = spread(*stored, first, last, centre, tile)
+        total += add_distances(*stored, first, last, centre, tile, square, last - first, COINCIDENT)
+        total += 2 * add_distances(*stored, last, n, centre, tile, square, last - first, COINCIDENT)
+    return total
+
+
+def _plain(x: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Values, genes and starts of cells, in the one set of types that is compiled."""
+    x = x if x.has_sorted_indices else x.sorted_indices()
+    return x.data.astype(np.float32, copy=False), _index(x.indices), _index(x.indptr)
+
+
+def _index(positions: np.ndarray) -> np.ndarray:
+    return positions.astype(np.int32, copy=False)

@@ -4,8 +4,9 @@ Two-sided, normal approximation with tie and continuity correction, Benjamini-Ho
 all genes; a gene without any spread has p = 1. Log2 fold change: ``log2(expm1(m) / expm1(c))`` of the log1p means,
 0 where both are 0 and infinite where one is. As cell-eval 0.8.2 (pdex 0.3.0) does it.
 
-The controls of a context are sorted once; each group is searched in them, non-zeros only. Memory: the non-zeros of
-the controls of a context and of one group at a time.
+The controls of a context are sorted once, non-zeros only; the groups are sorted a few at a time, all their values of a
+gene together, and one walk beside the controls tests them all. Memory: the non-zeros of the controls of a context and
+of one group, or of as many small groups as hold ``STORED``.
 
 Axes: C conditions, G genes.
 """
@@ -14,6 +15,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
+import sys
+from collections.abc import Hashable, Iterator
 
 import numpy as np
 import scipy.sparse as sp
@@ -24,6 +28,7 @@ from perturbcast.metrics.comparison import Cells, Comparison
 __all__ = ["FDR", "DifferentialExpression", "adjusted", "measured_expression", "predicted_expression", "surety"]
 
 FDR = 0.05  # the references' threshold of 'significant'
+STORED = 1 << 21  # non-zeros that are sorted together; some 40 MB
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,6 +49,13 @@ class DifferentialExpression:
     def significant(self) -> np.ndarray:
         """[condition, gene] bool; compared in float32, as the reference keeps its tables."""
         return self.fdr.astype(np.float32) < np.float32(FDR)
+
+    @functools.cached_property
+    def largest_first(self) -> tuple[np.ndarray, ...]:
+        """Significant genes of each condition, largest |log2 fold change| first, in float32 as the reference does."""
+        size = -np.abs(self.log2_fold_change.astype(np.float32))
+        genes = [np.flatnonzero(found) for found in self.significant]
+        return tuple(part[np.argsort(size[row, part], kind="stable")] for row, part in enumerate(genes))
 
 
 def measured_expression(comparison: Comparison) -> DifferentialExpression:
@@ -80,12 +92,8 @@ def surety(fdr: np.ndarray) -> np.ndarray:
 
 def _test(comparison: Comparison, cells: Cells, mean: np.ndarray, control: np.ndarray) -> DifferentialExpression:
     p_value = np.empty(mean.shape)
-    known: dict[object, np.ndarray] = {}
-    for row, condition in enumerate(comparison.truth.conditions):
-        key = (cells.key(row), condition.context)
-        if key not in known:
-            known[key] = _p_values(comparison, cells, row)
-        p_value[row] = known[key]
+    for rows in comparison.truth.rows_of_contexts:
+        p_value[rows] = _p_values(comparison, cells, rows)
     # the scale has nothing below 0: a mean that a model puts there is read as 0
     # means are kept in the precision of the file and their ratio in float64, as the reference does
     treated, untreated = (
@@ -97,44 +105,126 @@ def _test(comparison: Comparison, cells: Cells, mean: np.ndarray, control: np.nd
     return DifferentialExpression(p_value=p_value, fdr=adjusted(p_value), log2_fold_change=change)
 
 
-def _p_values(comparison: Comparison, cells: Cells, row: int) -> np.ndarray:
-    # numba is imported when the first test is asked for: panels without one start faster
+def _p_values(comparison: Comparison, cells: Cells, rows: np.ndarray) -> np.ndarray:
+    """p-values [row, gene] of conditions of one context; rows that hold the same cells are tested once."""
+    controls = comparison.sides()[2]
+    first = int(rows[0])
+    sorted_controls = comparison.truth.shared(
+        ("sorted controls", controls.key(first)), lambda: _sorted_controls(controls.matrix(first))
+    )
+    keys = [cells.key(row) for row in rows]
+    once: dict[Hashable, int] = {}
+    for key, row in zip(keys, rows.tolist(), strict=True):
+        once.setdefault(key, row)
+    found = dict(zip(once, _tested(cells, list(once.values()), sorted_controls), strict=True))
+    return np.stack([found[key] for key in keys])
+
+
+def _tested(cells: Cells, rows: list[int], controls: _Controls) -> Iterator[np.ndarray]:
+    """p-values [gene] of each row."""
+    groups: list[sp.csr_matrix] = []
+    for row in rows:
+        group = cells.matrix(row)
+        if groups and group.nnz + sum(held.nnz for held in groups) > STORED:
+            yield from _of_groups(groups, controls)
+            groups = []
+        groups.append(group)
+    yield from _of_groups(groups, controls)
+
+
+def _of_groups(groups: list[sp.csr_matrix], controls: _Controls) -> np.ndarray:
+    """p-values [group, gene] by the normal approximation with tie and continuity correction."""
     from perturbcast.metrics._rank_sums import rank_sums
 
-    truth = comparison.truth
-    _, _, controls = comparison.sides()
-    sorted_controls, ties, n_controls = truth.shared(
-        ("sorted controls", controls.key(row)), lambda: _sorted_controls(controls.matrix(row))
+    columns = _sorted_columns(groups)
+    n = np.array([[group.shape[0] for group in groups]])
+    m = controls.cells
+    u, tie_term = rank_sums(
+        controls.columns.values,
+        controls.columns.start,
+        m,
+        controls.ties,
+        columns.values,
+        columns.groups,
+        columns.start,
+        (n - columns.stored).astype(np.float64),
     )
-    group = _sorted_columns(cells.matrix(row))
-    n = group.shape[0]
-    u, tie_term = rank_sums(sorted_controls.data, sorted_controls.indptr, n_controls, ties, group.data, group.indptr, n)
-    total = n + n_controls
-    variance = n * n_controls / 12 * (total + 1 - tie_term / (total * max(total - 1, 1)))
+    total = n + m
+    variance = n * m / 12 * (total + 1 - tie_term / (total * np.maximum(total - 1, 1)))
     # rounding of the tie term must not give a gene without spread a variance
-    spread = np.sqrt(np.where(variance > 1e-9 * n * n_controls, variance, 0.0))
-    off = np.abs(u - n * n_controls / 2) - 0.5
+    spread = np.sqrt(np.where(variance > 1e-9 * n * m, variance, 0.0))
+    off = np.abs(u - n * m / 2) - 0.5
     z = np.divide(off, spread, out=np.full_like(off, -np.inf), where=spread > 0)
-    return np.minimum(2 * ndtr(-z), 1.0)
+    return np.minimum(2 * ndtr(-z), 1.0).T
 
 
-def _sorted_columns(x: sp.csr_matrix) -> sp.csc_matrix:
-    """The non-zeros of each gene in ascending order (which cell they belong to is lost)."""
-    from perturbcast.metrics._rank_sums import sort_within
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Columns:
+    """Non-zeros of groups of cells, gene by gene, sorted within each gene; which cell they belong to is lost.
 
-    columns = sp.csc_matrix(x, copy=True)
-    columns.eliminate_zeros()
-    sort_within(columns.data, columns.indptr)
-    return columns
+    Attributes:
+        values: by gene, then by value, then by group.
+        groups: the group of each value.
+        start: [gene + 1] where each gene starts.
+        stored: [gene, group] how many there are.
+    """
+
+    values: np.ndarray
+    groups: np.ndarray
+    start: np.ndarray
+    stored: np.ndarray
 
 
-def _sorted_controls(x: sp.csr_matrix) -> tuple[sp.csc_matrix, np.ndarray, int]:
-    """Sorted non-zeros, sum(t^3 - t) over the ties of each gene [gene] (zeros included), and the number of cells."""
-    columns = _sorted_columns(x)
-    n, genes = columns.shape
-    gene = np.repeat(np.arange(genes), np.diff(columns.indptr))
-    starts = np.flatnonzero(np.r_[True, (np.diff(columns.data) != 0) | (np.diff(gene) != 0)][: len(columns.data)])
-    runs = np.diff(np.r_[starts, len(columns.data)]).astype(np.float64)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Controls:
+    """Sorted control cells with sum(t^3 - t) over the ties of each gene, zeros included [gene]."""
+
+    columns: _Columns
+    ties: np.ndarray
+    cells: int
+
+
+def _sorted_columns(groups: list[sp.csr_matrix]) -> _Columns:
+    from perturbcast.metrics._rank_sums import place
+
+    genes = groups[0].shape[1]
+    parts = [(group.data, group.indices.astype(np.int32, copy=False)) for group in groups]
+    # zeros that a file stores are zeros all the same
+    stored = np.stack(
+        [np.bincount(index if data.all() else index[data != 0], minlength=genes) for data, index in parts], axis=1
+    )
+    start = np.concatenate([[0], np.cumsum(stored.sum(axis=1))])
+    keys = np.empty(start[-1], dtype=np.uint64)
+    # group in the low half, value in the high one: positive float32 values sort like the integers of their bits
+    owners, values = keys.view(np.int32)[::2], keys.view(np.float32)[1::2]
+    packed = sys.byteorder == "little" and all(_is_positive_float32(data) for data, _ in parts)
+    if not packed:
+        values = np.empty(start[-1], dtype=groups[0].dtype)
+    position = start[:-1].copy()
+    for number, (data, index) in enumerate(parts):
+        place(data, index, number, position, values, owners)
+    for low, high in itertools.pairwise(start.tolist()):
+        if packed:
+            keys[low:high].sort()  # numpy sorts these by vector instructions
+        else:
+            order = np.argsort(values[low:high], kind="stable")  # stable: groups came in their order
+            values[low:high], owners[low:high] = values[low:high][order], owners[low:high][order]
+    return _Columns(values=values, groups=owners, start=start, stored=stored)
+
+
+def _is_positive_float32(values: np.ndarray) -> bool:
+    """Whether no value is negative and none loses a digit as float32."""
+    narrow = values.astype(np.float32, copy=False)
+    return bool(values.min(initial=0) >= 0 and (narrow is values or np.array_equal(narrow, values)))
+
+
+def _sorted_controls(x: sp.csr_matrix) -> _Controls:
+    columns = _sorted_columns([x])
+    genes, n = len(columns.start) - 1, x.shape[0]
+    stored = columns.stored[:, 0]
+    gene = np.repeat(np.arange(genes), stored)
+    starts = np.flatnonzero(np.r_[True, (np.diff(columns.values) != 0) | (np.diff(gene) != 0)][: len(columns.values)])
+    runs = np.diff(np.r_[starts, len(columns.values)]).astype(np.float64)
     ties = np.bincount(gene[starts], weights=runs**3 - runs, minlength=genes)
-    zeros = n - np.diff(columns.indptr).astype(np.float64)
-    return columns, ties + zeros**3 - zeros, n
+    zeros = (n - stored).astype(np.float64)
+    return _Controls(columns=columns, ties=ties + zeros**3 - zeros, cells=n)

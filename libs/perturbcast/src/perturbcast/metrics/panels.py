@@ -74,6 +74,26 @@ PANELS: dict[str, tuple[str, ...]] = {
         "gears_l2_top1000",
         "gears_genetic_interaction",
     ),
+    "perturbcast": (
+        "weighted_mse",
+        "weighted_r2_delta",
+        "pearson_delta",
+        "normalised_inverse_rank",
+        "energy_distance",
+        "sliced_wasserstein",
+        "de_overlap_top50",
+        "de_recovery",
+    ),
+    "uncertainty": (
+        "gaussian_nll",
+        "gaussian_crps",
+        "coverage",
+        "coverage_90",
+        "interval_width",
+        "interval_ece",
+        "risk_coverage_area",
+        "ood_auroc",
+    ),
 }
 ALL = "all"
 

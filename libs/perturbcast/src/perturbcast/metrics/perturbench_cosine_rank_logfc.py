@@ -71,4 +71,5 @@ METRIC = Metric(
     needs="means",
     undefined="excluded",
     undefined_when="the condition is alone in its context, or no gene was measured to change",
+    discrimination="exact",
 )

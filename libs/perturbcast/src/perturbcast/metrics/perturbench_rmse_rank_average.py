@@ -14,10 +14,10 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from perturbcast.metrics.comparison import Comparison
 from perturbcast.metrics.descriptor import Metric
+from perturbcast.metrics.profiles import distances
 from perturbcast.metrics.ranks import position
 
 __all__ = ["METRIC", "Config", "chance", "score"]
@@ -49,7 +49,7 @@ def score(comparison: Comparison, config: Config) -> np.ndarray:
     for rows in comparison.truth.rows_of_contexts:
         if len(rows) > 1:
             truth, predicted = (x[rows].astype(np.float64) for x in (means.truth, means.predicted))
-            distance = cdist(truth, predicted) / np.sqrt(truth.shape[1])  # [measured, predicted]
+            distance = distances(truth, predicted, norm="l2") / np.sqrt(truth.shape[1])  # [measured, predicted]
             scores[rows] = position(distance, np.arange(len(rows)), tie=config.tie) / len(rows)
     return scores
 
@@ -63,4 +63,5 @@ METRIC = Metric(
     needs="means",
     undefined="excluded",
     undefined_when="the condition is alone in its context",
+    discrimination="exact",
 )

@@ -12,6 +12,7 @@ spread is therefore scaled otherwise than the truth, which is how the reference 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Hashable
 
 import numpy as np
 
@@ -67,7 +68,12 @@ def _scaled(comparison: Comparison, cells: Cells, moments: Moments, config: Conf
     spread[spread == 0] = 1.0
     zero = np.clip(-centre / spread, -config.limit, config.limit)
     scaled = np.empty_like(moments.mean)
+    first: dict[Hashable, int] = {}
     for row in range(len(scaled)):
+        like = first.setdefault(cells.key(row), row)
+        if like < row:
+            scaled[row] = scaled[like]
+            continue
         x = cells.matrix(row)
         values = np.clip((x.data - centre[x.indices]) / spread[x.indices], -config.limit, config.limit)
         # zeros are not stored: count them as what a zero becomes

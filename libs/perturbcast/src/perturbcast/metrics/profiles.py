@@ -8,10 +8,13 @@ Axes: C conditions, G genes.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
-__all__ = ["centred", "directed", "log2_fold_change", "normalised", "rounding", "similarity"]
+__all__ = ["centred", "directed", "distances", "log2_fold_change", "normalised", "rounding", "similarity"]
 
+GENES = 512  # genes of all profiles whose differences are held at once
 PSEUDOCOUNT = 0.1  # PerturBench's, on the log1p means as given
 
 
@@ -54,3 +57,18 @@ def similarity(a: np.ndarray, b: np.ndarray, *, noise: float) -> np.ndarray:
     """Cosine of each row of ``a`` with the same row of ``b`` [condition]."""
     cosine: np.ndarray = (normalised(a, noise=noise) * normalised(b, noise=noise)).sum(axis=1)
     return cosine
+
+
+def distances(a: np.ndarray, b: np.ndarray, *, norm: Literal["l1", "l2"]) -> np.ndarray:
+    """Distance of each row of ``a`` to each of ``b`` [a, b], float64 (scipy has it, but takes 0.1 s to import).
+
+    Equal rows are at equal distances to the last bit: no product is expanded.
+    """
+    total = np.zeros((len(a), len(b)))
+    for start in range(0, a.shape[1], GENES):
+        left, right = (x[:, start : start + GENES].astype(np.float64) for x in (a, b))
+        apart = np.empty_like(right)
+        for k, row in enumerate(left):
+            np.subtract(right, row, out=apart)
+            total[k] += np.abs(apart, out=apart).sum(axis=1) if norm == "l1" else np.einsum("bg,bg->b", apart, apart)
+    return total if norm == "l1" else np.sqrt(total)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["membership", "mid_ranks", "position", "spearman"]
+__all__ = ["average_precision", "membership", "mid_ranks", "position", "roc_area", "spearman"]
 
 
 def position(distances: np.ndarray, own: int | np.ndarray, *, tie: float) -> np.ndarray:
@@ -45,3 +45,18 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float:
     ranks_a, ranks_b = (mid_ranks(x) - (len(x) + 1) / 2 for x in (a, b))
     length = float(np.sqrt((ranks_a @ ranks_a) * (ranks_b @ ranks_b)))
     return float(ranks_a @ ranks_b) / length if length > 0 else np.nan
+
+
+def roc_area(wanted: np.ndarray, values: np.ndarray) -> float:
+    """Share of pairs (wanted, not wanted) in the right order, ties half: Mann-Whitney U over all pairs."""
+    n = int(wanted.sum())
+    return float((mid_ranks(values)[wanted].sum() - n * (n + 1) / 2) / (n * (len(wanted) - n)))
+
+
+def average_precision(wanted: np.ndarray, values: np.ndarray) -> float:
+    """Sum over distinct thresholds of precision times the gain in recall; ties enter together."""
+    order = np.argsort(-values, kind="stable")
+    last = np.flatnonzero(np.r_[np.diff(values[order]) != 0, True])
+    found = np.cumsum(wanted[order])[last]
+    precision = found / (last + 1)
+    return float((precision * np.diff(found, prepend=0)).sum() / wanted.sum())

@@ -12,15 +12,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Any
 
 import numpy as np
 
-from perturbcast.metrics.comparison import Comparison
+from perturbcast.metrics.comparison import Comparison, drawn_genes
 from perturbcast.metrics.de_ranking import ALL, top_genes
 from perturbcast.metrics.descriptor import Metric
-from perturbcast.metrics.distances import distance_sum
+from perturbcast.metrics.distances import distance_sum, group_sizes, pair_sums
 
 __all__ = ["METRICS", "Config", "score"]
+
+ROUNDING = 1e-5  # share of the mean distance below which the rounding of sums may be all there is
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,19 +45,43 @@ def score(comparison: Comparison, config: Config) -> np.ndarray:
     """E-distance per condition [condition], in the units of X."""
     truth = comparison.truth
     cells, predicted_cells, _ = comparison.sides()
-    scores = np.empty(len(truth.conditions))
-    for row, genes in enumerate(top_genes(truth, config.top)):
-        centre = truth.control[row, genes].astype(np.float32)
+    rows = np.arange(len(truth.conditions))
+    scores = np.empty(len(rows))
+    whole = np.zeros(len(rows), dtype=bool)
+    if config.top >= len(truth.genes):
+        n, m = (group_sizes(side, rows, comparison) for side in (cells, predicted_cells))
+        whole = np.maximum(n, m) <= config.max_cells
+        scores[whole] = _of_whole_groups(comparison, rows[whole], n[whole], m[whole])
+    genes = top_genes(truth, config.top)
+    for row in rows[~whole].tolist():
+        centre = truth.control[row, genes[row]].astype(np.float32)
         a, b = (
-            side.draw(row, limit=config.max_cells, seed=config.seed)[:, genes] - centre
+            drawn_genes(side, row, genes[row], limit=config.max_cells, seed=config.seed) - centre
             for side in (cells, predicted_cells)
         )
-        n, m = len(a), len(b)
         within = truth.shared(("v-statistic", config, row), functools.partial(distance_sum, a, a))
-        scores[row] = 2 * distance_sum(a, b) / (n * m) - within / n**2 - distance_sum(b, b) / m**2
-        if n == m and np.array_equal(a, b):
+        scores[row] = _v_statistic(distance_sum(a, b), within, distance_sum(b, b), len(a), len(b))
+        if len(a) == len(b) and np.array_equal(a, b):
             scores[row] = 0.0  # half the pairs were summed within, all of them across: equal up to rounding
     return scores
+
+
+def _of_whole_groups(comparison: Comparison, rows: np.ndarray, n: np.ndarray, m: np.ndarray) -> np.ndarray:
+    """E-distance on all genes and cells [row], from sums that other metrics need too."""
+    cells, predicted, _ = comparison.sides()
+    across, within_a, within_b = (
+        pair_sums(a, b, rows, comparison) for a, b in ((cells, predicted), (cells, cells), (predicted, predicted))
+    )
+    scores: np.ndarray = _v_statistic(across, within_a, within_b, n, m)
+    for k in np.flatnonzero((n == m) & (np.abs(scores) <= ROUNDING * across / (n * m))):
+        if not (cells.matrix(rows[k]) - predicted.matrix(rows[k])).data.any():
+            scores[k] = 0.0
+    return scores
+
+
+def _v_statistic(across: Any, within_a: Any, within_b: Any, n: Any, m: Any) -> Any:
+    """From sums over pairs and numbers of cells, of one condition or [condition]."""
+    return 2 * across / (n * m) - within_a / n**2 - within_b / m**2
 
 
 METRICS = tuple(

@@ -18,11 +18,14 @@ import functools
 
 import numpy as np
 
-from perturbcast.metrics.comparison import Cells, Comparison
+from perturbcast.metrics.comparison import Cells, Comparison, drawn_genes
 from perturbcast.metrics.de_ranking import top_genes
 from perturbcast.metrics.descriptor import Metric
 
 __all__ = ["METRIC", "Config", "entropic_cost", "optimum", "score"]
+
+LOOK = 10  # iterations between two looks at the marginal
+SMALLEST = 1e-100  # share of a row's largest exponential below which products of scalings could leave the range
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,8 +73,7 @@ def _drawn(comparison: Comparison, row: int, config: Config) -> tuple[np.ndarray
 
 
 def _of_genes(cells: Cells, *, genes: np.ndarray, row: int, config: Config) -> np.ndarray:
-    drawn = cells.draw(row, limit=config.max_cells, seed=config.seed)
-    return drawn[:, genes].astype(np.float64)
+    return drawn_genes(cells, row, genes, limit=config.max_cells, seed=config.seed).astype(np.float64)
 
 
 def entropic_cost(a: np.ndarray, b: np.ndarray, config: Config) -> float:
@@ -85,18 +87,40 @@ def entropic_cost(a: np.ndarray, b: np.ndarray, config: Config) -> float:
     epsilon = config.epsilon * float(cost.mean())
     if epsilon <= 1e-12:
         return 0.0  # every cell of both groups is the same
+    # the potentials in units of epsilon, less a start that keeps exponentials in range
+    start = cost.min(axis=1)
+    kernel = np.exp((start[:, None] - cost) / epsilon)
+    if kernel.min() < SMALLEST:
+        return _by_logarithms(cost / epsilon, config) * epsilon
     n, m = cost.shape
-    scaled = cost / epsilon
+    left = np.exp(-start / epsilon)  # of f = 0
+    for iteration in range(1, config.iterations + 1):
+        right = n / (left @ kernel)
+        left = m / (kernel @ right)
+        if iteration % LOOK == 0:
+            marginal = right * (left @ kernel) / (n * m)
+            if np.abs(marginal - 1 / m).sum() < config.threshold:
+                return float((epsilon * np.log(left) + start).mean() + epsilon * np.log(right).mean())
+    raise _unsettled(config)
+
+
+def _by_logarithms(scaled: np.ndarray, config: Config) -> float:
+    """The same iterations for costs over epsilon so far apart that their exponentials leave the range of numbers."""
+    n, m = scaled.shape
     # potentials over epsilon; they are measured against the product of the marginals (the KL form)
     f = np.zeros(n)
     for iteration in range(1, config.iterations + 1):
         g = np.log(n) - _log_sum(f[:, None] - scaled, axis=0)
         f = np.log(m) - _log_sum(g[None, :] - scaled, axis=1)
-        if iteration % 10 == 0:
+        if iteration % LOOK == 0:
             marginal = np.exp(f[:, None] + g[None, :] - scaled).sum(axis=0) / (n * m)
             if np.abs(marginal - 1 / m).sum() < config.threshold:
-                return epsilon * float(f.mean() + g.mean())
-    raise ValueError(
+                return float(f.mean() + g.mean())
+    raise _unsettled(config)
+
+
+def _unsettled(config: Config) -> ValueError:
+    return ValueError(
         f"Sinkhorn's iterations end with marginals within {config.threshold:g}; after {config.iterations} they fail. "
         "Look for cells far from all others, or raise 'iterations'."
     )

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from perturbcast.metrics.comparison import Comparison
-from perturbcast.metrics.mann_whitney import DifferentialExpression, measured_expression, predicted_expression
+from perturbcast.metrics.mann_whitney import measured_expression, predicted_expression
 
 __all__ = ["SIZES", "shared_share"]
 
@@ -25,16 +25,9 @@ def shared_share(comparison: Comparison, *, top: int | None, sized_by: Literal["
     truth, predicted = measured_expression(comparison), predicted_expression(comparison)
     scores = np.zeros(len(comparison.truth.conditions))
     for row in range(len(scores)):
-        wanted, named = _ordered(truth, row), _ordered(predicted, row)
+        wanted, named = truth.largest_first[row], predicted.largest_first[row]
         size = len(wanted if sized_by == "truth" else named)
         k = size if top is None else min(top, size)
         if k:
             scores[row] = len(np.intersect1d(wanted[:k], named[:k], assume_unique=True)) / k
     return scores
-
-
-def _ordered(side: DifferentialExpression, row: int) -> np.ndarray:
-    """Significant genes, largest |log2 fold change| first; compared in float32, as the reference keeps its tables."""
-    genes = np.flatnonzero(side.significant[row])
-    size = np.abs(side.log2_fold_change[row, genes].astype(np.float32))
-    return genes[np.argsort(-size, kind="stable")]

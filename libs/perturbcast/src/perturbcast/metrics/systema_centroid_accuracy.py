@@ -11,10 +11,10 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from perturbcast.metrics.comparison import Comparison
 from perturbcast.metrics.descriptor import Metric
+from perturbcast.metrics.profiles import distances
 from perturbcast.metrics.ranks import position
 
 __all__ = ["METRIC", "Config", "score"]
@@ -28,6 +28,7 @@ METRIC = Metric(
     needs="means",
     undefined="excluded",
     undefined_when="the condition is alone in its context",
+    discrimination="exact",
 )
 
 
@@ -47,6 +48,6 @@ def score(comparison: Comparison, config: Config) -> np.ndarray:
     scores = np.full(len(comparison.truth.conditions), np.nan)
     for rows in comparison.truth.rows_of_contexts:
         if len(rows) > 1:
-            distance = cdist(comparison.predicted[rows], comparison.truth.mean[rows])
+            distance = distances(comparison.predicted[rows], comparison.truth.mean[rows], norm="l2")
             scores[rows] = 1 - position(distance, np.arange(len(rows)), tie=config.tie) / (len(rows) - 1)
     return scores

@@ -20,8 +20,8 @@ import numpy as np
 
 from perturbcast.metrics.comparison import Comparison
 from perturbcast.metrics.de_ranking import top_genes
+from perturbcast.metrics.delta_correlation import delta_correlation
 from perturbcast.metrics.descriptor import Metric
-from perturbcast.metrics.profiles import centred, directed, rounding, similarity
 
 __all__ = ["METRICS", "Config", "score"]
 
@@ -45,13 +45,8 @@ def score(comparison: Comparison, config: Config) -> np.ndarray:
     origin = truth.control if config.reference == "control" else truth.train_mean
     if origin is None:
         return np.full(len(truth.conditions), np.nan)
-    measured, predicted = truth.mean - origin, comparison.predicted - origin
-    if config.top is not None:
-        genes = top_genes(truth, config.top)
-        measured, predicted = (np.take_along_axis(x, genes, axis=1) for x in (measured, predicted))
-    measured, predicted = centred(measured), centred(predicted)
-    noise = rounding(comparison.predicted) * float(np.abs(truth.control).max(initial=1.0))
-    return np.where(directed(measured, noise=noise), similarity(measured, predicted, noise=noise), np.nan)
+    genes = None if config.top is None else top_genes(truth, config.top)
+    return delta_correlation(comparison, origin, genes=genes)
 
 
 METRICS = (

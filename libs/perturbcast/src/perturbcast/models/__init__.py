@@ -1,5 +1,5 @@
 """Response models, one file each; what they share is in ``interface`` and ``spread``."""
 
-from perturbcast.models.interface import Response, ResponseModel, TrainingSet
+from perturbcast.models.interface import Response, ResponseModel, TrainingSet, Validation
 
-__all__ = ["Response", "ResponseModel", "TrainingSet"]
+__all__ = ["Response", "ResponseModel", "TrainingSet", "Validation"]

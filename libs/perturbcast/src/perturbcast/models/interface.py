@@ -9,28 +9,64 @@ Axes: C conditions asked for, P conditions fitted, G genes.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, Self
 
 import numpy as np
 
-from perturbcast.schema import Condition
+from perturbcast.graphs import GeneGraph
+from perturbcast.schema import Condition, PerturbationData
 from perturbcast.stores import Effects
 
-__all__ = ["Response", "ResponseModel", "TrainingSet", "from_state", "to_state"]
+__all__ = ["Response", "ResponseModel", "TrainingSet", "Validation", "from_state", "to_state"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Validation:
+    """Held-out conditions that early stopping looks at.
+
+    Attributes:
+        effects: their measured effects; a model reads conditions and controls.
+        metric: name of the metric.
+        score: predicted delta [condition, gene] -> (loss, value): the metric as it is, and turned by its own
+            direction so that smaller is better.
+    """
+
+    effects: Effects
+    metric: str
+    score: Callable[[np.ndarray], tuple[float, float]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingSet:
-    """Everything a model may fit: the effects of train conditions, and nothing of any other part.
+    """Everything a model may fit: effects and cells of the train part, and nothing of any other part.
 
     Attributes:
         effects: measured effects of the P train conditions.
         truth: ``uns["truth"]`` of a simulated dataset; only the oracle reads it.
+        cells: the cells of the train part, controls included; None where effects are all there is.
+        graphs: gene graphs over the genes of ``effects``, by name; those made from cells know train cells only.
+        ood_axes: what will be new in the conditions asked about: ``context``, ``perturbation``, ``combination``.
+        validation: what a model may stop by; never fitted.
+        learner: trains a network, where a model has one; None for the plain loop in this process.
     """
 
     effects: Effects
     truth: Mapping[str, Any] | None = None
+    cells: PerturbationData | None = None
+    graphs: Mapping[str, GeneGraph] = dataclasses.field(default_factory=dict)
+    ood_axes: tuple[str, ...] = ()
+    validation: Validation | None = None
+    learner: Callable[[Any], None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.cells is not None and self.cells.genes != self.effects.genes:
+            raise ValueError(
+                "Cells and effects of a training set stand in one gene order; these differ. "
+                "Compute the effects from these cells."
+            )
+        for graph in self.graphs.values():
+            graph.check_genes(self.effects.genes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,8 @@ from typing import Self
 
 import numpy as np
 
+from perturbcast.features import TargetFeatures
+from perturbcast.features.expression import of_profiles
 from perturbcast.models.interface import Response, TrainingSet
 from perturbcast.models.spread import effect_variance, sampling_variance
 from perturbcast.schema import Condition
@@ -66,10 +68,10 @@ class Model:
         """Closed form; ``generator`` is not drawn from."""
         effects = train.effects
         offset = effects.delta.mean(axis=0)
-        embedding = _gene_embedding(effects.mean, [c.context for c in effects.conditions], components=config.components)
+        features = of_profiles(effects, components=config.components)
+        embedding = features.vectors
         genes = list(effects.genes)
-        place = {gene: i for i, gene in enumerate(genes)}
-        targets, known = _embed(effects.conditions, embedding, place)
+        targets, known = features.of([c.targets for c in effects.conditions])
         usable = np.flatnonzero([len(missing) == 0 for missing in known])
         k = embedding.shape[1]
         left = embedding.T @ embedding + config.ridge * np.eye(k)
@@ -92,8 +94,8 @@ class Model:
 
     def predict(self, conditions: Sequence[Condition], *, control: np.ndarray) -> Response:
         """Offset plus the bilinear term of the targets."""
-        place = {gene: i for i, gene in enumerate(self.genes)}
-        targets, missing = _embed(conditions, self.embedding, place)
+        features = TargetFeatures(names=tuple(self.genes), vectors=self.embedding)
+        targets, missing = features.of([c.targets for c in conditions])
         known = np.array([len(names) == 0 for names in missing])[:, None]
         return Response(
             delta=self.offset + targets @ self.weight.T @ self.embedding.T,
@@ -103,36 +105,3 @@ class Model:
                 for names in missing
             ),
         )
-
-
-def _gene_embedding(profiles: np.ndarray, contexts: list[str], *, components: int) -> np.ndarray:
-    """Principal components [gene, k] of train profiles, each context centred so that perturbations drive them.
-
-    Scaled to a mean squared row length of 1.
-    """
-    centred = profiles.copy()
-    labels = np.array(contexts)
-    for name in set(contexts):
-        centred[labels == name] -= centred[labels == name].mean(axis=0)
-    _, scale, axes = np.linalg.svd(centred, full_matrices=False)
-    keep = int(min(components, (scale > 1e-9 * max(scale[0], 1e-12)).sum()))
-    if keep == 0:  # one condition per context: nothing is left after centring
-        return np.zeros((profiles.shape[1], 1))
-    rows = axes[:keep].T * scale[:keep]
-    return np.asarray(
-        rows / np.sqrt((rows**2).sum(axis=1).mean())
-    )  # unit mean square: ridge means the same on any data
-
-
-def _embed(
-    conditions: Sequence[Condition], embedding: np.ndarray, place: dict[str, int]
-) -> tuple[np.ndarray, list[list[str]]]:
-    """Sum of the target genes' embedding rows [condition, k], and the targets without one."""
-    rows = np.zeros((len(conditions), embedding.shape[1]))
-    missing: list[list[str]] = []
-    for i, condition in enumerate(conditions):
-        missing.append([target for target in condition.targets if target not in place])
-        for target in condition.targets:
-            if target in place:
-                rows[i] += embedding[place[target]]
-    return rows, missing

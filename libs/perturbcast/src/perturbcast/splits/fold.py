@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from perturbcast.schema import Condition
+from perturbcast.schema import Condition, SharedPerturbations
 
-__all__ = ["Fold", "share_out"]
+__all__ = ["Fold", "hold_out", "share_out", "spread_out"]
 
+MIN_VALUES_FOR_CALIBRATION = 5
 FITTED_PARTS = ("train", "validation", "calibration", "test")
 
 
@@ -24,8 +26,12 @@ class Fold:
         cells: part -> barcodes of perturbed cells, for rules that divide cells inside a condition; None
             where a condition goes to one part whole.
         strata: ``str(condition)`` -> label that scores are reported apart by.
-        ood_axes: what is new at test time: ``context``, ``perturbation``, ``combination``, or none.
+        ood_axes: what is new at test time: ``context``, ``perturbation``, ``combination``, ``dataset``, the name of a
+            covariate, or none.
         warnings: what a reader of the split must know.
+        withheld_controls: barcodes of control cells that are input only although their context is in train.
+        shared: what became of perturbations that train lacks, where the rule has a policy for them.
+        coverage: counts of genes that train and test share, where they are different datasets.
     """
 
     held_out: str
@@ -34,6 +40,9 @@ class Fold:
     strata: Mapping[str, str] = dataclasses.field(default_factory=dict)
     ood_axes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    withheld_controls: Collection[str] = ()
+    shared: SharedPerturbations | None = None
+    coverage: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.cells is not None:
@@ -49,6 +58,23 @@ class Fold:
                 placed[condition] = part
 
 
+def hold_out(test: str, order: Sequence[str], *, sizes: Mapping[str, int]) -> dict[str, str]:
+    """Which value is validation, and calibration, while ``test`` is test: the next ones in ``order``, cyclically.
+
+    Calibration has a value of its own, as far out as test is, where five or more exist; with fewer, train would be
+    too thin, and calibration conditions are drawn from the validation value later, unless one condition each leaves
+    nothing to draw from.
+
+    Args:
+        test: the value that is tested.
+        order: all values (contexts, donors), at least three.
+        sizes: value -> number of its conditions.
+    """
+    others = [*order[order.index(test) + 1 :], *order[: order.index(test)]]
+    apart = len(order) >= MIN_VALUES_FOR_CALIBRATION or (len(order) > 3 and all(sizes[name] == 1 for name in order))
+    return {"test": test, "validation": others[0]} | ({"calibration": others[1]} if apart else {})
+
+
 def share_out(
     names: Sequence[str], fractions: Mapping[str, float], *, generator: np.random.Generator
 ) -> dict[str, list[str]]:
@@ -62,12 +88,7 @@ def share_out(
     Raises:
         ValueError: there are not enough names to give every part one and leave one.
     """
-    wanted = {part: max(1, round(fraction * len(names))) for part, fraction in fractions.items()}
-    if sum(wanted.values()) >= len(names):
-        raise ValueError(
-            f"Each of {', '.join(fractions)} needs at least one and train keeps at least one; only {len(names)} "
-            f"to share out for {wanted}. Use smaller fractions or fewer folds."
-        )
+    wanted = _counts(names, fractions)
     order = [names[i] for i in generator.permutation(len(names))]
     parts: dict[str, list[str]] = {}
     start = 0
@@ -76,3 +97,34 @@ def share_out(
         start += count
     parts["rest"] = sorted(order[start:])
     return parts
+
+
+def spread_out(names: Sequence[str], fractions: Mapping[str, float]) -> dict[str, list[str]]:
+    """The same shares at even distances along ``names``, so that each part is like the whole of an ordered list.
+
+    Args:
+        names: what to divide, without repeats, like beside like.
+        fractions: part -> share of ``names`` (0 to 1).
+
+    Raises:
+        ValueError: there are not enough names to give every part one and leave one.
+    """
+    left = list(names)
+    parts: dict[str, list[str]] = {}
+    for part, count in _counts(names, fractions).items():
+        drawn = {int((i + 0.5) * len(left) / count) for i in range(count)}
+        parts[part] = sorted(left[i] for i in drawn)
+        left = [name for i, name in enumerate(left) if i not in drawn]
+    parts["rest"] = sorted(left)
+    return parts
+
+
+def _counts(names: Sequence[str], fractions: Mapping[str, float]) -> dict[str, int]:
+    """Part -> number of names, at least one each."""
+    wanted = {part: max(1, round(fraction * len(names))) for part, fraction in fractions.items()}
+    if sum(wanted.values()) >= len(names):
+        raise ValueError(
+            f"Each of {', '.join(fractions)} needs at least one and train keeps at least one; only {len(names)} "
+            f"to share out for {wanted}. Use smaller fractions or fewer folds."
+        )
+    return wanted

@@ -2,7 +2,8 @@
 
 Combinations are dealt into groups, evenly over how many of their single perturbations are measured in
 the same context (all, some, none); each group is the test set of one fold and scores are reported apart
-by that number. All singles stay in train. Validation and calibration are further combinations.
+by that number. All singles stay in train. Validation and calibration are further combinations, spread over the same
+numbers.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import dataclasses
 import numpy as np
 
 from perturbcast.schema import Condition, PerturbationData
-from perturbcast.splits.fold import Fold, share_out
+from perturbcast.splits.fold import Fold, spread_out
+from perturbcast.splits.novelty import singles_seen
 
 __all__ = ["Config", "folds"]
 
@@ -48,20 +50,15 @@ def folds(data: PerturbationData, config: Config, *, generator: np.random.Genera
             f"has {len(labels)} for folds={config.folds}. Lower folds, lower min_cells at import, or use another rule."
         )
 
-    def n_seen(condition: Condition) -> int:
-        return sum((target, condition.context) in measured for target in condition.targets)
-
-    fewest = {label: min(n_seen(c) for c in combinations if c.perturbation == label) for label in labels}
+    strata = {str(c): singles_seen(c, measured) for c in combinations}
+    fewest = {label: min(strata[str(c)] for c in combinations if c.perturbation == label) for label in labels}
     shuffled = [labels[i] for i in generator.permutation(len(labels))]
     order = sorted(shuffled, key=lambda label: fewest[label])  # stable: dealt evenly over strata, drawn within
-    strata = {str(c): f"{n_seen(c)} of {len(c.targets)} singles seen" for c in combinations}
     result = []
     for fold in range(config.folds):
         drawn = {"test": sorted(order[fold :: config.folds])}
-        rest = [label for label in labels if label not in drawn["test"]]
-        drawn |= share_out(
-            rest, {"validation": config.validation, "calibration": config.calibration}, generator=generator
-        )
+        rest = [label for label in order if label not in drawn["test"]]
+        drawn |= spread_out(rest, {"validation": config.validation, "calibration": config.calibration})
         part_of = {label: part for part in ("test", "validation", "calibration") for label in drawn[part]}
         parts: dict[str, list[Condition]] = {part: [] for part in ("train", "validation", "calibration", "test")}
         for condition in conditions:

@@ -52,7 +52,7 @@ def command(
     started = time.monotonic()
     params = read()
     names, complete = _reachable(params, console)
-    _reproduce(params, names, console, complete=complete)
+    _reproduce(names, console, complete=complete)
     registry = json.loads((ARTIFACTS / "registry/registry.json").read_text())
     console.rule("ask over gRPC")
     with _serving([f"models:/{name}@champion" for name in names]) as address:
@@ -93,17 +93,14 @@ def _at_hand(dataset: str) -> bool:
     return find(source) is not None or bool(source.url)
 
 
-def _reproduce(params: Params, names: list[str], console: Console, *, complete: bool) -> None:
+def _reproduce(names: list[str], console: Console, *, complete: bool) -> None:
     """``dvc repro``: everything, or the stages of the reachable splits and then the stages that gather."""
     console.rule("dvc repro")
     dvc = shutil.which("dvc") or str(Path(sys.executable).with_name("dvc"))
     if complete:
         _run(dvc, "repro")
     else:
-        stages = [f"evaluate@{name}-{model}" for name in names for model in params.run.models]
-        with_truth = [name for name in params.oracle.splits if name in names]
-        stages += [f"evaluate_oracle@{name}-{model}" for name in with_truth for model in params.oracle.models]
-        _run(dvc, "repro", *stages)
+        _run(dvc, "repro", *(f"evaluate@{name}" for name in names))
         for stage in FINAL:
             _run(dvc, "repro", "--single-item", stage)
     if not _registered(names):

@@ -7,23 +7,36 @@ import platform
 import shutil
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from perturbcast import catalog
+from perturbcast.cluster import diagnose
 from perturbcast.datasets.source import find
 from perturbcast.stages.params import read
+from perturbcast.stages.submit import SITE, read_site
 
 PACKAGES = ("perturbcast", "anndata", "numpy", "scipy", "mlflow", "dvc")
 
 
-def command() -> None:
+def command(
+    slurm: Annotated[
+        bool, typer.Option("--slurm", help="Check the cluster of --site too: partitions, image, binds, GPU build.")
+    ] = False,
+    site: Annotated[Path, typer.Option(help="Site file of the cluster.")] = SITE,
+) -> None:
     """Check the installation, the data, the parameter file and the service; exit 1 if something is missing.
 
     perturbcast doctor
+    perturbcast doctor --slurm --site site.yaml
     """
+    if slurm:
+        place = read_site(site)
+        _show(diagnose(place, stages=("train", *place.stages)))
+        return
     rows = [_package(name) for name in PACKAGES]
     rows.append(("python", platform.python_version(), ""))
     rows.append(("cores, memory", f"{os.cpu_count()}, {_memory()}", ""))
@@ -43,6 +56,10 @@ def command() -> None:
     if Path("params.yaml").is_file():
         params = read()
         rows.append(("params.yaml", f"{len(params.run.splits)} splits x {len(params.run.models)} models", ""))
+    _show(rows)
+
+
+def _show(rows: list[tuple[str, str, str]]) -> None:
     table = Table("what", "found", "to do")
     for row in rows:
         table.add_row(*row)

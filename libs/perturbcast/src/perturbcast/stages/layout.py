@@ -4,12 +4,14 @@
 
 | path | written by |
 |---|---|
-| ``datasets/DATASET.h5ad`` | import, simulate |
+| ``datasets/DATASET.h5ad`` | import, merge, simulate |
 | ``splits/SPLIT/fold_K.json`` | split |
+| ``graphs/SPLIT/GRAPH/fold_K/`` | graph build |
 | ``models/SPLIT/MODEL/fold_K/`` | train |
 | ``predictions/SPLIT/MODEL/fold_K/{validation,test}.npz`` | predict |
 | ``evaluations/{validation,test}/SPLIT/MODEL/`` | evaluate |
 | ``leaderboard/``, ``report/``, ``registry/`` | leaderboard, report, register |
+| ``resources/STAGE/SPLIT/MODEL.json`` | train, predict; not an output of the pipeline, which is the same every time |
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from perturbcast.errors import UsageError
 from perturbcast.schema import PerturbationData, Split
 from perturbcast.stores import h5ad
 
-__all__ = ["ARTIFACTS", "PARTS", "dataset_file", "load_fold", "open_data", "split_files"]
+__all__ = ["ARTIFACTS", "PARTS", "dataset_file", "load_fold", "of_fold", "open_data", "split_files"]
 
 ARTIFACTS = Path("artifacts")
 PARTS = ("validation", "test")
@@ -54,6 +56,11 @@ def split_files(path: Path) -> list[Path]:
             f"Make it with 'perturbcast split'. Splits in {ARTIFACTS / 'splits'}: {known}."
         )
     return files
+
+
+def of_fold(folder: Path, fold: int) -> Path:
+    """What ``folder`` holds for one fold (``fold_K/``), or the folder itself where it is the same for all."""
+    return folder / f"fold_{fold}" if (folder / f"fold_{fold}").is_dir() else folder
 
 
 def open_data(split: Path, data: Path | None) -> PerturbationData:

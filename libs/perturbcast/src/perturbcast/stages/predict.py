@@ -10,10 +10,12 @@ import typer
 from perturbcast.errors import UsageError
 from perturbcast.stages.layout import PARTS, load_fold, open_data, split_files
 from perturbcast.stages.progress import track
+from perturbcast.stages.resources import recorded
 from perturbcast.stores import control_means, predictions
 from perturbcast.training import load_model
 
 
+@recorded("predict")
 def command(
     split: Annotated[Path, typer.Option(help="Split folder (all folds) or one fold_K.json.")],
     model: Annotated[Path, typer.Option(help="What 'perturbcast train' wrote: a folder of fold_K/ model directories.")],

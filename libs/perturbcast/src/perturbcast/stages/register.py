@@ -16,6 +16,7 @@ from perturbcast import splits, tracking
 from perturbcast.schema import Split, canonical_hash
 from perturbcast.stages.layout import ARTIFACTS, split_files
 from perturbcast.stages.progress import track
+from perturbcast.stages.resources import of_model
 from perturbcast.stores.atomic import write_json
 from perturbcast.training import load_model
 from perturbcast.training.trained_model import TrainedModel
@@ -84,7 +85,7 @@ def _run(
             "rule": split.rule,
             "seed": first.seed,
         },
-        metrics=metrics,
+        metrics=metrics | of_model(name, kind),  # outside the key: no two runs take equally long
         tags=_tags(first, folds),
         artifacts=artifacts,
         folds=[

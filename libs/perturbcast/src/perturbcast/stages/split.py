@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from perturbcast import catalog, splits
+from perturbcast.schema import Split
 from perturbcast.stages.params import options
 from perturbcast.stores import h5ad
 
@@ -30,16 +32,24 @@ def command(
 
         perturbcast split --data mine.h5ad --rule unseen_perturbation --folds 3 --validation 0.2 --out splits/mine
 
-    Rules: unseen_context (--contexts, --require-shared-perturbations), unseen_perturbation (--folds,
-    --validation, --calibration), unseen_combination (the same), in_distribution (--validation, --calibration,
-    --test). A frozen split is never overwritten with other content.
+    Rules: unseen_context (--contexts), covariate_transfer (--covariate, --values), cross_dataset (--test,
+    --min-shared-genes, --validation, --calibration; on a file of 'perturbcast merge'), each with
+    --require-shared-perturbations true (drop what train lacks), false (keep it, the split is mixed) or fail;
+    unseen_perturbation and unseen_combination (--folds, --validation, --calibration); in_distribution (--validation,
+    --calibration, --test). A frozen split is never overwritten with other content.
     """
     config = catalog.configure("splits", rule, options(context.args))
-    cells = h5ad.read(data)
-    made = splits.make(cells, rule, config=config, seed=seed)
+    made = splits.make(h5ad.read(data), rule, config=config, seed=seed)
     for split in made:
         splits.freeze(split, out / f"fold_{split.fold}.json")
-    counts = ", ".join(f"{part} {len(made[0].conditions[part])}" for part in made[0].conditions)
-    typer.echo(f"{out}: {len(made)} folds of {rule} on {cells.dataset}; conditions of fold 0: {counts}")
+    say(made, out)
+
+
+def say(made: Sequence[Split], out: Path) -> None:
+    """What was frozen, and each warning once."""
+    first = made[0]
+    counts = ", ".join(f"{part} {len(first.conditions[part])}" for part in first.conditions)
+    folds = f"{len(made)} fold{'' if len(made) == 1 else 's'}"
+    typer.echo(f"{out}: {folds} of {first.rule} on {first.dataset}; conditions of fold 0: {counts}")
     for warning in sorted({warning for split in made for warning in split.warnings}):
         typer.echo(f"note: {warning}")

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import functools
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from perturbcast.stages.layout import load_fold, open_data, split_files
+from perturbcast import catalog, graphs
+from perturbcast.stages.layout import load_fold, of_fold, open_data, split_files
 from perturbcast.stages.params import model_plugin, options
 from perturbcast.stages.progress import track
+from perturbcast.stages.resources import recorded
 from perturbcast.training import fit, save_model
+from perturbcast.training.validation import STOP_BY, held_out
 
+AGAIN = 75  # EX_TEMPFAIL of sysexits.h: the same command goes on from where it stopped
 CONTEXT_SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
+@recorded("train")
 def command(
     context: typer.Context,
     split: Annotated[Path, typer.Option(help="Split folder (all folds) or one fold_K.json.")],
@@ -24,7 +32,22 @@ def command(
         Path | None, typer.Option(help="Dataset [default: artifacts/datasets/<dataset of the split>.h5ad]")
     ] = None,
     params: Annotated[Path | None, typer.Option(help="Parameter file [default: params.yaml, if there is one]")] = None,
+    graph: Annotated[
+        list[Path] | None,
+        typer.Option(help="Gene graph for models that use one: a graph directory, or a folder of fold_K/ of them."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides every draw of the fit.")] = 0,
+    stop_by: Annotated[
+        str, typer.Option(help="Metric of condition means that early stopping looks at, on the validation part.")
+    ] = STOP_BY,
+    accelerator: Annotated[str, typer.Option(help="Where a network trains: cpu, gpu or auto.")] = "cpu",
+    devices: Annotated[int, typer.Option(help="Processes (cpu) or cards (gpu) per node.")] = 1,
+    num_nodes: Annotated[int, typer.Option(help="Nodes; start one process per device by torchrun or SLURM.")] = 1,
+    precision: Annotated[str, typer.Option(help="Of a network: 32-true, bf16-mixed or 16-mixed.")] = "32-true",
+    checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints; 0: on a signal only.")] = 0,
+    checkpoints: Annotated[
+        Path | None, typer.Option(help="Folder of checkpoints in progress [default: .NAME.checkpoints beside --out]")
+    ] = None,
 ) -> None:
     """Fit a model on the train part of every fold and calibrate its intervals on the calibration part.
 
@@ -32,11 +55,41 @@ def command(
 
         perturbcast train --split splits/mine --model linear --ridge 1.0 --out models/mine/linear
 
-    Test and validation cells are not read into anything fitted.
+    Test and validation cells are not read into anything fitted. A model that learns by gradient looks at validation
+    conditions to stop, and trains under Lightning: the options from --accelerator on are for it. SIGTERM or SIGUSR1
+    saves a checkpoint and ends with exit code 75 ('again'); the same command goes on from it, as it does after a kill
+    from the last checkpoint of --checkpoint-every, and ends in the same weights.
     """
     plugin, config = model_plugin(model, dict(options(context.args)), params)
+    by_gradient = getattr(catalog.load("models", plugin), "BY_GRADIENT", False)
     cells = open_data(split, data)
+    kept = checkpoints or out.with_name(f".{out.name}.checkpoints")
     for file in track(split_files(split), f"train {model} on {split.name}"):
         fold = load_fold(file, cells)
-        fitted = fit(cells, fold, kind=model, plugin=plugin, config=config, seed=seed)
-        save_model(fitted, out / f"fold_{fold.fold}")
+        loaded = [graphs.load(of_fold(folder, fold.fold)) for folder in graph or ()]
+        ready = functools.partial(fit, cells, fold, kind=model, plugin=plugin, config=config, seed=seed, graphs=loaded)
+        if not by_gradient:
+            save_model(ready(), out / f"fold_{fold.fold}")
+            continue
+        from perturbcast.training.lightning import Interrupted, Learner  # the other models do without torch
+
+        learner = Learner(
+            folder=kept / f"fold_{fold.fold}",
+            accelerator=accelerator,
+            devices=devices,
+            num_nodes=num_nodes,
+            precision=precision,
+            checkpoint_every=checkpoint_every,
+            progress=sys.stderr.isatty(),
+        )
+        try:
+            fitted = ready(learner=learner, validation=held_out(cells, fold, metric=stop_by))
+        except Interrupted as stopped:
+            typer.echo(str(stopped), err=True)
+            raise typer.Exit(AGAIN) from stopped
+        for step in learner.resumed:
+            typer.echo(f"fold {fold.fold}: went on from step {step}", err=True)
+        if learner.is_first:  # every process of a distributed run holds the same weights; one writes them
+            save_model(fitted, out / f"fold_{fold.fold}")
+    if by_gradient:
+        shutil.rmtree(kept, ignore_errors=True)

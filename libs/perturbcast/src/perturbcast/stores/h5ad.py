@@ -11,9 +11,8 @@ import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import anndata
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
@@ -21,6 +20,9 @@ import scipy.sparse as sp
 from perturbcast.errors import UsageError
 from perturbcast.schema import PerturbationData, content_hash
 from perturbcast.stores.atomic import replacing
+
+if TYPE_CHECKING:  # imported when a file is read or written: it takes a third of a second
+    import anndata
 
 __all__ = ["GENE_COLUMNS", "read", "read_anndata", "write"]
 
@@ -36,6 +38,8 @@ def write(data: PerturbationData, path: Path, *, counts: sp.csr_matrix | None = 
         path: the ``.h5ad`` to write or replace.
         counts: [cell, gene] raw counts, where they exist.
     """
+    import anndata
+
     meta = {
         key: json.dumps(value, sort_keys=True) if key in AS_TEXT else _plain(value)
         for key, value in data.meta.items()
@@ -61,6 +65,8 @@ def read_anndata(path: Path) -> anndata.AnnData:
     Raises:
         ValueError: the file cannot be read, or is not an AnnData.
     """
+    import anndata
+
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*names are not unique", category=UserWarning)

@@ -26,6 +26,8 @@ def write(prediction: Prediction, path: Path) -> None:
         "levels": levels,
         "notes": [list(notes) for notes in prediction.notes],
         "model": prediction.model,
+        "kind": prediction.kind,
+        "seed": prediction.seed,
     }
     arrays: dict[str, Any] = {
         "record": np.frombuffer(json.dumps(record).encode(), dtype=np.uint8),
@@ -37,6 +39,8 @@ def write(prediction: Prediction, path: Path) -> None:
         if levels
         else np.empty((0, *prediction.delta.shape)),
     }
+    if prediction.ood_score is not None:
+        arrays["ood_score"] = prediction.ood_score
     with replacing(path) as beside:
         np.savez_compressed(beside, **arrays)
 
@@ -64,6 +68,9 @@ def read(path: Path) -> Prediction:
                 seen=arrays["seen"],
                 notes=tuple(tuple(notes) for notes in record["notes"]),
                 model=record["model"],
+                kind=record.get("kind", ""),
+                seed=record.get("seed"),
+                ood_score=arrays.get("ood_score"),
             )
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(

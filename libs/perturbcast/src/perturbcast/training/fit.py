@@ -7,13 +7,15 @@ is computed.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from perturbcast import catalog
 from perturbcast.calibration import Calibration, calibrate
-from perturbcast.models import TrainingSet
+from perturbcast.graphs import GeneGraph
+from perturbcast.models import TrainingSet, Validation
 from perturbcast.schema import PerturbationData, Split
 from perturbcast.stores import control_means, effects
 from perturbcast.training.trained_model import TrainedModel
@@ -21,7 +23,18 @@ from perturbcast.training.trained_model import TrainedModel
 __all__ = ["fit"]
 
 
-def fit(data: PerturbationData, split: Split, *, kind: str, plugin: str, config: Any, seed: int) -> TrainedModel:
+def fit(
+    data: PerturbationData,
+    split: Split,
+    *,
+    kind: str,
+    plugin: str,
+    config: Any,
+    seed: int,
+    graphs: Sequence[GeneGraph] = (),
+    validation: Validation | None = None,
+    learner: Callable[[Any], None] | None = None,
+) -> TrainedModel:
     """Fit ``plugin`` with ``config`` on the train part and calibrate it.
 
     Args:
@@ -31,12 +44,36 @@ def fit(data: PerturbationData, split: Split, *, kind: str, plugin: str, config:
         plugin: module in ``models/``.
         config: its ``Config``.
         seed: decides every draw of the fit.
+        graphs: gene graphs that the model may use; matched to the data's genes by name.
+        validation: what a model that learns by gradient stops by; the others have no use for it.
+        learner: what trains a network; None for the plain loop in this process.
+
+    Raises:
+        ValueError: a graph covers too few of the data's genes, or was made from cells of another fold.
     """
+    for graph in graphs:
+        made_from = graph.provenance.get("cells_sha256")
+        if made_from not in (None, split.barcode_hashes["train"]):
+            raise ValueError(
+                f"A graph that was made from cells knows the train cells of its own fold only; {graph.name!r} was made "
+                f"from other cells than the train part of fold {split.fold}. Build it for this split with "
+                "'perturbcast graph build --split'."
+            )
     train = data.subset(split.parts["train"])
     measured = effects(train, cells=split.parts["train"], conditions=split.conditions["train"])
     generator = np.random.default_rng([seed, split.fold])
     model = catalog.load("models", plugin).Model.fit(
-        TrainingSet(effects=measured, truth=data.truth), config, generator=generator
+        TrainingSet(
+            effects=measured,
+            truth=data.truth,
+            cells=train,
+            graphs={graph.name: graph.matched(data.genes) for graph in graphs},
+            ood_axes=split.ood_axes,
+            validation=validation,
+            learner=learner,
+        ),
+        config,
+        generator=generator,
     )
     fitted = TrainedModel(
         model=model,
@@ -53,7 +90,7 @@ def fit(data: PerturbationData, split: Split, *, kind: str, plugin: str, config:
         genes=data.genes,
         control_means=control_means(train),
         train_conditions=split.conditions["train"],
-        calibration=Calibration(factors={}, conditions=(), n_pairs=0, cells_sha256="", origin=""),
+        calibration=Calibration(factors={}, edges=(), pairs=(), conditions=(), cells_sha256="", origin=""),
     )
     return dataclasses.replace(fitted, calibration=_calibrate(fitted, data, split))
 
@@ -67,6 +104,8 @@ def _calibrate(fitted: TrainedModel, data: PerturbationData, split: Split) -> Ca
         measured=measured.delta,
         predicted=answer.delta,
         variance=answer.variance,
+        control=answer.control,
+        train_control=np.array(list(fitted.control_means.values())),
         conditions=measured.conditions,
         cells=cells,
         forbidden=[*split.parts["train"], *split.parts["validation"], *split.parts["test"]],

@@ -4,8 +4,8 @@
 |---|---|
 | ``config.json`` | model and its parameters, preprocessing, genes, contexts, train conditions, data and split hashes |
 | ``model.safetensors`` | fitted arrays, and the control means of train contexts |
-| ``calibration.npz`` | levels and factors |
-| ``calibration.json`` | which conditions the factors come from, how many pairs, hash and origin of the cells |
+| ``calibration.npz`` | levels, factors [level, group], edges and pairs of the groups |
+| ``calibration.json`` | the same to read, and which conditions the factors come from, hash and origin of the cells |
 | ``fingerprint.json`` | sha256 of every file above, of data, split, config and environment, and over all of them |
 
 The directory is written under a temporary name and renamed; one without a fingerprint is half-written.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import platform
 import shutil
 from importlib.metadata import version
@@ -36,7 +37,7 @@ from perturbcast.training.trained_model import TrainedModel
 
 __all__ = ["load_model", "save_model"]
 
-FORMAT = "perturbcast.model/1"
+FORMAT = "perturbcast.model/2"
 FILES = ("config.json", "model.safetensors", "calibration.npz", "calibration.json")
 ENVIRONMENT = ("numpy", "scipy", "pandas", "anndata", "safetensors")
 
@@ -76,18 +77,7 @@ def save_model(model: TrainedModel, directory: Path) -> TrainedModel:
             "train_conditions": [[c.perturbation, c.context] for c in model.train_conditions],
         },
     )
-    levels = sorted(model.calibration.factors)
-    np.savez(beside / "calibration.npz", levels=levels, factors=[model.calibration.factors[level] for level in levels])
-    write_json(
-        beside / "calibration.json",
-        {
-            "conditions": [[c.perturbation, c.context] for c in model.calibration.conditions],
-            "n_conditions": len(model.calibration.conditions),
-            "n_pairs": model.calibration.n_pairs,
-            "cells_sha256": model.calibration.cells_sha256,
-            "origin": model.calibration.origin,
-        },
-    )
+    _write_calibration(model.calibration, beside)
     environment = {name: version(name) for name in ENVIRONMENT} | {"python": platform.python_version()}
     fingerprint: dict[str, Any] = {
         "files": {name: _sha256(beside / name) for name in FILES},
@@ -149,9 +139,6 @@ def _read(directory: Path, *, fingerprint: str) -> TrainedModel:
         )
     tensors = load_file(directory / "model.safetensors")
     arrays = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
-    record = json.loads((directory / "calibration.json").read_text())
-    with np.load(directory / "calibration.npz", allow_pickle=False) as file:
-        factors = dict(zip(file["levels"].tolist(), file["factors"].tolist(), strict=True))
     return TrainedModel(
         model=from_state(catalog.load("models", config["plugin"]).Model, arrays, config["state"]),
         kind=config["kind"],
@@ -167,12 +154,54 @@ def _read(directory: Path, *, fingerprint: str) -> TrainedModel:
         genes=tuple(config["genes"]),
         control_means=dict(zip(config["contexts"], tensors["control_means"], strict=True)),
         train_conditions=tuple(Condition(*pair) for pair in config["train_conditions"]),
-        calibration=Calibration(
-            factors=factors,
-            conditions=tuple(Condition(*pair) for pair in record["conditions"]),
-            n_pairs=record["n_pairs"],
-            cells_sha256=record["cells_sha256"],
-            origin=record["origin"],
-        ),
+        calibration=_read_calibration(directory),
         fingerprint=fingerprint,
     )
+
+
+def _write_calibration(calibration: Calibration, directory: Path) -> None:
+    levels = sorted(calibration.factors)
+    factors = np.array([calibration.factors[level] for level in levels], dtype=np.float64)
+    np.savez(
+        directory / "calibration.npz", levels=levels, factors=factors, edges=calibration.edges, pairs=calibration.pairs
+    )
+    groups = [
+        {
+            "control_expression_above": calibration.edges[k - 1] if k else None,
+            "n_pairs": n_pairs,
+            # JSON has no infinity: null is an interval without an end, for want of pairs
+            "factors": {str(level): _finite(calibration.factors[level][k]) for level in levels},
+        }
+        for k, n_pairs in enumerate(calibration.pairs)
+    ]
+    write_json(
+        directory / "calibration.json",
+        {
+            "conditions": [[c.perturbation, c.context] for c in calibration.conditions],
+            "n_conditions": len(calibration.conditions),
+            "n_pairs": sum(calibration.pairs),
+            "groups": groups,
+            "coverage_at_least": {str(level): calibration.least_coverage(level) for level in levels},
+            "cells_sha256": calibration.cells_sha256,
+            "origin": calibration.origin,
+        },
+    )
+
+
+def _read_calibration(directory: Path) -> Calibration:
+    record = json.loads((directory / "calibration.json").read_text())
+    with np.load(directory / "calibration.npz", allow_pickle=False) as file:
+        factors = dict(zip(file["levels"].tolist(), map(tuple, file["factors"].tolist()), strict=True))
+        edges, pairs = tuple(file["edges"].tolist()), tuple(file["pairs"].tolist())
+    return Calibration(
+        factors=factors,
+        edges=edges,
+        pairs=pairs,
+        conditions=tuple(Condition(*pair) for pair in record["conditions"]),
+        cells_sha256=record["cells_sha256"],
+        origin=record["origin"],
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

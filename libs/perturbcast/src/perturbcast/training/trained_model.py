@@ -6,12 +6,13 @@ The ``predict`` stage and the prediction service answer through the same method,
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from perturbcast.calibration import Calibration
+from perturbcast.calibration import Calibration, Support
 from perturbcast.errors import UnanswerableError
 from perturbcast.models import ResponseModel
 from perturbcast.schema import CONTROL, Condition, Prediction
@@ -55,6 +56,10 @@ class TrainedModel:
     def levels(self) -> tuple[float, ...]:
         """Interval levels that calibration offers."""
         return tuple(sorted(self.calibration.factors))
+
+    @functools.cached_property
+    def _support(self) -> Support:
+        return Support.of(self.train_conditions, control_means=self.control_means)
 
     def predict(
         self, conditions: Sequence[Condition], *, control_means: Mapping[str, np.ndarray] | None = None
@@ -101,10 +106,13 @@ class TrainedModel:
             delta=response.delta,
             variance=response.variance,
             control=control,
-            intervals=self.calibration.half_widths(response.variance),
+            intervals=self.calibration.half_widths(response.variance, control=control),
             seen=np.array(
                 [[c.perturbation in perturbations, c.context in contexts, c in pairs] for c in conditions], dtype=bool
             ).reshape(len(conditions), 3),
             notes=response.notes,
             model=self.fingerprint,
+            ood_score=self._support.distance(conditions, control=control),
+            kind=self.kind,
+            seed=self.seed,
         )

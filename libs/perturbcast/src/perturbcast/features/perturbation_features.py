@@ -1,0 +1,111 @@
+"""What a perturbation is made of: the features of its targets, signed by how they were perturbed.
+
+A combination is the sum over its targets, whatever their order. The sign is the kind of the perturbation in that
+context: knock-out and interference -1, activation, drugs and cytokines +1. A target without features adds nothing, and
+the answer says so; there is no row that was never fitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from perturbcast.features.embedding_file import of_file
+from perturbcast.features.expression import of_controls, of_profiles
+from perturbcast.features.graph_position import of_graph
+from perturbcast.features.set_membership import of_gene_sets
+from perturbcast.features.target_features import TargetFeatures
+from perturbcast.graphs import GeneGraph
+from perturbcast.schema import Condition, PerturbationData
+from perturbcast.stores import Effects
+from perturbcast.stores.data_folders import located
+
+__all__ = ["FeatureChoice", "encode", "gather", "kind_signs"]
+
+DOWN = ("CRISPRi", "CRISPRko", "knockout", "knockdown")  # kinds that lower the activity of their target
+
+
+class FeatureChoice(Protocol):
+    """What the ``Config`` of a model says about features of targets.
+
+    Attributes:
+        components: features of each computed source, count.
+        expression: whether measured genes have features from expression.
+        gene_sets: a ``.gmt`` file, by path or by its name in the folder ``priors`` of a data folder; empty for none.
+        embedding: a file of embeddings by target name, found likewise; empty for none.
+        graph: name of a given graph; empty for none.
+    """
+
+    @property
+    def components(self) -> int: ...
+    @property
+    def expression(self) -> bool: ...
+    @property
+    def gene_sets(self) -> str: ...
+    @property
+    def embedding(self) -> str: ...
+    @property
+    def graph(self) -> str: ...
+
+
+def gather(
+    choice: FeatureChoice,
+    *,
+    effects: Effects,
+    cells: PerturbationData | None,
+    graphs: Mapping[str, GeneGraph],
+) -> TargetFeatures:
+    """Features of targets from every source that is chosen, side by side, each scaled alike.
+
+    Args:
+        choice: which sources.
+        effects: train effects; their profiles give expression features where ``cells`` is None.
+        cells: cells of the train part; its controls give expression features.
+        graphs: graphs by name.
+
+    Raises:
+        UsageError: a file does not exist.
+        ValueError: the chosen graph was not given, or a file is not what it should be.
+    """
+    made = TargetFeatures(names=(), vectors=np.zeros((0, 0)))
+    if choice.expression and cells is not None:
+        made = made.beside(of_controls(cells, components=choice.components))
+    elif choice.expression:
+        made = made.beside(of_profiles(effects, components=choice.components))
+    if choice.gene_sets:
+        made = made.beside(of_gene_sets(located(choice.gene_sets), components=choice.components))
+    if choice.graph:
+        if choice.graph not in graphs:
+            raise ValueError(
+                f"A model uses a graph that it is given; {choice.graph!r} is not among {', '.join(graphs) or 'none'}. "
+                "Build it with 'perturbcast graph build' and name its folder with --graph."
+            )
+        made = made.beside(of_graph(graphs[choice.graph], components=choice.components))
+    return made.beside(of_file(located(choice.embedding))) if choice.embedding else made
+
+
+def kind_signs(cells: PerturbationData | None) -> dict[str, float]:
+    """Context -> sign of its perturbations, from the dataset's ``perturbation_type`` (one for all, or by context)."""
+    if cells is None:
+        return {}
+    kind = cells.meta.get("perturbation_type", "")
+    by_context = kind if isinstance(kind, Mapping) else dict.fromkeys(cells.contexts, kind)
+    return {str(context): -1.0 if str(name) in DOWN else 1.0 for context, name in by_context.items()}
+
+
+def encode(
+    conditions: Sequence[Condition], features: TargetFeatures, signs: Mapping[str, float]
+) -> tuple[np.ndarray, list[list[str]]]:
+    """Signed features of conditions [condition, feature], and the targets of each that have none.
+
+    Args:
+        conditions: perturbed conditions.
+        features: of targets.
+        signs: context -> sign; a context that is not in it has the sign of most, +1 on a tie.
+    """
+    usual = -1.0 if sum(signs.values()) < 0 else 1.0
+    rows, missing = features.of([condition.targets for condition in conditions])
+    sign = np.array([signs.get(condition.context, usual) for condition in conditions])
+    return rows * sign[:, None], missing

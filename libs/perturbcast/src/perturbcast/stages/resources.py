@@ -1,0 +1,72 @@
+"""What a stage took: wall and CPU seconds and peak memory, kept beside the pipeline and never inside its outputs.
+
+Equal inputs give equal bytes, and no two runs take equally long: the files are outside DVC's outputs. ``register``
+logs them to MLflow, and ``report`` gathers them into resources.csv.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import resource
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from perturbcast.stages.layout import ARTIFACTS
+from perturbcast.stores.atomic import write_json
+
+__all__ = ["FOLDER", "of_model", "recorded", "table"]
+
+FOLDER = ARTIFACTS / "resources"
+
+
+def recorded(stage: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorates a command whose ``out`` is ``artifacts/*/SPLIT/MODEL``: keeps what a run that ended well took.
+
+    Peak memory is that of the process, which in the pipeline runs one command. Other values of ``out`` keep nothing.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command)
+
+        @functools.wraps(command)
+        def measured(*args: Any, **options: Any) -> None:
+            wall, cpu = time.perf_counter(), time.process_time()
+            command(*args, **options)
+            out = Path(signature.bind(*args, **options).arguments["out"])
+            if len(out.parts) == 4 and out.parts[0] == ARTIFACTS.name:
+                taken = {
+                    "wall_s": time.perf_counter() - wall,
+                    "cpu_s": time.process_time() - cpu,
+                    "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,  # Linux counts kilobytes
+                }
+                write_json(FOLDER / stage / out.parts[2] / f"{out.parts[3]}.json", taken)
+
+        return measured
+
+    return decorate
+
+
+def of_model(split: str, model: str) -> dict[str, float]:
+    """``resources/STAGE_QUANTITY`` -> value of the stages that ran for a model on this machine."""
+    files = sorted(FOLDER.glob(f"*/{split}/{model}.json"))
+    return {
+        f"resources/{file.parts[-3]}_{quantity}": float(value)
+        for file in files
+        for quantity, value in json.loads(file.read_text()).items()
+    }
+
+
+def table(models: Iterable[tuple[str, str]]) -> pd.DataFrame:
+    """One row per split, model and stage that ran on this machine."""
+    rows = [
+        {"split": split, "model": model, "stage": file.parts[-3], **json.loads(file.read_text())}
+        for split, model in models
+        for file in sorted(FOLDER.glob(f"*/{split}/{model}.json"))
+    ]
+    return pd.DataFrame(rows, columns=["split", "model", "stage", "wall_s", "cpu_s", "peak_rss_mb"])

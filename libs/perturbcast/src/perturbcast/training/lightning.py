@@ -1,0 +1,241 @@
+"""Trains a network under Lightning: devices and processes, clipping, schedule, early stopping, checkpoints, resume.
+
+What is minimised, how rows are ordered and when it stops is the task's (``nn/descent``); here is where it runs. One
+Lightning epoch is the whole run. Each process computes the validation metric itself, on equal weights, so that all
+stop at the same step and end with the same best weights. SIGTERM and SIGUSR1 (which SLURM sends before it stops a
+job) save a checkpoint after the step in progress and end the run with ``Interrupted``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import signal
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+
+from perturbcast.errors import UsageError
+from perturbcast.nn.descent import Best, Task, check_finite, optimiser, seed_step
+from perturbcast.nn.stream import Batches
+
+try:
+    import pytorch_lightning as pl
+except ModuleNotFoundError as error:
+    raise UsageError(
+        "Training a network needs pytorch-lightning; it is not installed here. "
+        "Run 'pip install -c constraints.txt -e libs/perturbcast[train]' (the extra 'train')."
+    ) from error
+
+from perturbcast.training.checkpoints import OURS, WholeCheckpoints, read, signature
+
+__all__ = ["Interrupted", "Learner"]
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+LOGGERS = ("pytorch_lightning", "lightning_fabric")
+
+
+class Interrupted(Exception):
+    """A signal asked the run to stop; a checkpoint was saved and the same command goes on from it."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class Learner:
+    """Trains tasks, one after the other; give its ``__call__`` to ``fit``.
+
+    Attributes:
+        folder: where checkpoints of runs in progress lie, one per network.
+        accelerator: ``cpu``, ``gpu`` or ``auto``; ``devices``, ``num_nodes`` and ``precision`` as Lightning takes them.
+        checkpoint_every: steps between checkpoints; 0 for signals and the end only.
+        progress: show a bar with loss and validation metric.
+        history: (step, loss over all processes) of the last task.
+        is_first: this is the process that writes files.
+        resumed: step that each task went on from, where there was a checkpoint.
+    """
+
+    folder: Path
+    accelerator: str = "cpu"
+    devices: int = 1
+    num_nodes: int = 1
+    precision: str = "32-true"
+    checkpoint_every: int = 0
+    progress: bool = False
+    history: list[tuple[int, float]] = dataclasses.field(default_factory=list)
+    is_first: bool = True
+    resumed: list[int] = dataclasses.field(default_factory=list)
+
+    def __call__(self, task: Task) -> None:
+        """Train in place, or go on from the checkpoint of this run; the network is left with its best weights.
+
+        Raises:
+            Interrupted: a signal arrived.
+            ValueError: a loss is not finite, or there is a checkpoint of another run.
+        """
+        path = self.folder / f"{task.seed}.ckpt"
+        before = read(path, task) if path.is_file() else None
+        module = _Descent(task, path=path, every=self.checkpoint_every)
+        if before is not None:
+            self.resumed.append(len(before[OURS]["history"]))
+        if before is not None and before[OURS]["finished"]:
+            module.load_state_dict(before["state_dict"], strict=True)
+            module.best.load_state_dict(before[OURS]["best"])
+        else:
+            self._run(module, resume=None if before is None else path)
+        module.best.restore(task.network)
+        task.network.eval().cpu()
+
+    def _run(self, module: _Descent, *, resume: Path | None) -> None:
+        settings = module.task.settings
+        with torch.random.fork_rng(), _quiet():
+            trainer = pl.Trainer(
+                accelerator=self.accelerator,
+                devices=self.devices,
+                num_nodes=self.num_nodes,
+                precision=self.precision,  # type: ignore[arg-type]  # Lightning checks the word and lists the others
+                # a graph whose gates are closed leaves its layers without a gradient
+                strategy="ddp_find_unused_parameters_true" if self.devices * self.num_nodes > 1 else "auto",
+                max_steps=settings.steps,
+                max_epochs=1,
+                gradient_clip_val=settings.clip,
+                plugins=[WholeCheckpoints()],
+                enable_progress_bar=self.progress,
+                enable_checkpointing=False,
+                enable_model_summary=False,
+                logger=False,
+                use_distributed_sampler=False,
+                num_sanity_val_steps=0,
+            )
+            trainer.fit(module, ckpt_path=resume, weights_only=True)
+            self.history, self.is_first = module.history, trainer.is_global_zero
+            if module.signalled:
+                raise Interrupted(
+                    f"Stopped by a signal after step {module.steps_done} of {settings.steps}; {module.path} is saved. "
+                    "The same command goes on from there."
+                )
+            module.finished = True
+            trainer.save_checkpoint(module.path)
+
+
+class _Descent(pl.LightningModule):
+    """The task as Lightning sees it."""
+
+    def __init__(self, task: Task, *, path: Path, every: int) -> None:
+        super().__init__()
+        self.network = task.network
+        self.task, self.path, self.every = task, path, every
+        self.best = Best(task.settings.patience)
+        self.history: list[tuple[int, float]] = []
+        self.steps_done = 0
+        self.signalled = self.finished = False
+
+    def configure_optimizers(self) -> Any:
+        adam, schedule = optimiser(self.network, self.task.settings)
+        return {"optimizer": adam, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def train_dataloader(self) -> _Rows:
+        settings = self.task.settings
+        stream = Batches(
+            seed=self.task.seed,
+            rows=self.task.n_rows,
+            size=settings.batch,
+            steps=settings.steps,
+            rank=self.trainer.global_rank,
+            ranks=self.trainer.world_size,
+        )
+        return _Rows(self.task, stream)
+
+    def on_train_start(self) -> None:
+        for number in SIGNALS:  # after Lightning's own, which raise in the middle of a step
+            signal.signal(number, self._note)
+        if self.task.score is not None and self.global_step == 0:
+            self._look()
+
+    def training_step(self, batch: Mapping[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        if batch_idx == self.steps_done:
+            seed_step(self.task.seed, self.steps_done + 1, rank=self.trainer.global_rank)
+        loss = self.task.loss(self.network, batch)
+        check_finite(loss, self.steps_done + 1)
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.steps_done = step = self.global_step
+        loss = self.trainer.strategy.reduce(outputs["loss"].detach(), reduce_op="mean")
+        self.history.append((step, float(loss)))
+        self.log("loss", loss, prog_bar=True)
+        if self.task.score is not None and step % self.task.settings.every == 0:
+            self._look()
+        if self.trainer.world_size > 1:
+            self.signalled = self.trainer.strategy.reduce_boolean_decision(self.signalled, all=False)
+        if self.signalled or self.best.is_over:
+            self.trainer.should_stop = True
+        if self.signalled or (self.every and step % self.every == 0):
+            self.trainer.save_checkpoint(self.path)
+
+    def _look(self) -> None:
+        assert self.task.score is not None
+        loss, value = self.task.score(self.network)
+        self.best.look(loss, self.global_step, self.network)
+        if self.global_step:
+            self.log(self.task.metric, value, prog_bar=True)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.signalled = True
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[OURS] = {
+            "signature": signature(self.task),
+            "best": self.best.state_dict(),
+            "history": self.history,
+            "finished": self.finished,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.best.load_state_dict(checkpoint[OURS]["best"])
+        self.history = [(int(step), float(loss)) for step, loss in checkpoint[OURS]["history"]]
+        self.steps_done = self.history[-1][0] if self.history else 0
+
+
+class _Rows:
+    """Batches of a task's rows from a position that Lightning saves and sets."""
+
+    def __init__(self, task: Task, stream: Batches) -> None:
+        self.task, self.stream = task, stream
+
+    def __len__(self) -> int:
+        return len(self.stream)
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        for index in self.stream:
+            yield self.task.batch(np.asarray(index))
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.stream.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.stream.load_state_dict(state)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning's hints about loggers, workers and cards are not for a user who chose them here."""
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    loggers = {logging.getLogger(name): logging.getLogger(name).level for name in LOGGERS}
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)  # Lightning 2.6 on torch 2.13
+        warnings.filterwarnings("ignore", category=UserWarning, module="pytorch_lightning")
+        warnings.filterwarnings("ignore", category=UserWarning, module="lightning_fabric")
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            for logger, level in loggers.items():
+                logger.setLevel(level)

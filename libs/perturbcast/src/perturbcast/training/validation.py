@@ -1,0 +1,51 @@
+"""The validation part as what early stopping looks at: one metric of the catalog, turned by its own direction."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from perturbcast.errors import UsageError
+from perturbcast.metrics.comparison import Comparison, Truth
+from perturbcast.metrics.panels import panel
+from perturbcast.models import Validation
+from perturbcast.schema import PerturbationData, Split
+from perturbcast.stores import effects
+
+__all__ = ["STOP_BY", "held_out"]
+
+STOP_BY = "perturbench.rmse_average@1"
+
+
+def held_out(data: PerturbationData, split: Split, *, metric: str = STOP_BY) -> Validation:
+    """The validation conditions of a fold, scored by ``metric``.
+
+    Raises:
+        UsageError: there is no such metric, or it needs more than condition means.
+    """
+    by_id = {measure.metric.id: measure for measure in panel("all")}
+    measure = by_id.get(metric)
+    if measure is None or measure.metric.needs != "means":
+        able = ", ".join(sorted(name for name, one in by_id.items() if one.metric.needs == "means"))
+        raise UsageError(f"Early stopping looks at a metric of condition means; {metric!r} is none. Known: {able}.")
+    cells = split.parts["validation"]
+    visible = data.subset([*cells, *split.parts["train"], *split.parts["control_input"]])
+    measured = effects(visible, cells=cells, conditions=split.conditions["validation"])
+    truth = Truth(
+        conditions=measured.conditions,
+        genes=measured.genes,
+        mean=measured.mean,
+        control=measured.control,
+        error=measured.error,
+    )
+
+    def score(delta: np.ndarray) -> tuple[float, float]:
+        values = measure.score(Comparison(truth=truth, predicted=measured.control + delta))
+        if np.isnan(values).all():
+            raise ValueError(
+                f"Early stopping needs a defined value; {metric} is undefined on all {len(values)} validation "
+                "conditions. Stop by another metric."
+            )
+        value = float(np.nanmean(values))
+        return measure.metric.loss(value), value
+
+    return Validation(effects=measured, metric=metric, score=score)

@@ -1,0 +1,39 @@
+"""What 'perturbcast doctor --slurm' finds."""
+
+from perturbcast.cluster import Site, diagnose
+
+
+def make_program(folder, name, text):
+    file = folder / name
+    file.write_text(f"#!/bin/sh\necho '{text}'\n")
+    file.chmod(0o755)
+
+
+def found(rows):
+    return {what: (said, todo) for what, said, todo in rows}
+
+
+def test_a_sound_site_has_nothing_to_do(tmp_path, monkeypatch):
+    for name, text in (("sbatch", ""), ("sinfo", "cpu\ngpu"), ("python", "12.8 4")):
+        make_program(tmp_path, name, text)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    site = Site(
+        defaults={"partition": "cpu"}, stages={"train": {"partition": "gpu", "gpus": 1}}, binds=(str(tmp_path),)
+    )
+    rows = diagnose(site, stages=("train", "gather"))
+    assert [todo for _, _, todo in rows] == [""] * len(rows)
+    assert found(rows)["torch for train"][0] == "12.8 4"
+
+
+def test_each_fault_is_named(tmp_path, monkeypatch):
+    for name, text in (("sinfo", "cpu"), ("apptainer", "CPU build 0")):
+        make_program(tmp_path, name, text)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    site = Site(
+        defaults={"partition": "big"}, stages={"train": {"gpus": 1}}, image=f"{tmp_path}/none.sif", binds=("/none:/in",)
+    )
+    rows = found(diagnose(site, stages=("train",)))
+    assert rows["partition big"][0] == "absent"
+    assert rows["image"][1].startswith("build ")
+    assert rows["bind /none"][1] == "make it, or take it out"
+    assert rows["torch for train"] == ("CPU build 0", "these stages ask for GPUs: install a CUDA build of torch")

@@ -1,0 +1,251 @@
+"""cgio: every switch matters, every lesson of earlier systems holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from perturbcast.graphs import GeneGraph
+from perturbcast.models import Validation, cgio
+from perturbcast.models.interface import to_state
+from perturbcast.schema import Condition
+
+GENES = [f"G{i}" for i in range(8)]
+QUICK = {"steps": 12, "width": 4, "batch": 8, "learning_rate": 0.01, "dropout": 0.0}
+CONTROLS = {
+    context: np.random.default_rng(i).uniform(0.5, 2.0, len(GENES)) for i, context in enumerate(("a", "b", "c"))
+}
+
+
+def graph(name="net", edges=((0, 1), (1, 2), (2, 3), (4, 5), (5, 6), (6, 7)), genes=GENES):
+    source, target = np.array(edges).T
+    return GeneGraph.of(name=name, genes=genes, source=source, target=target, weight=np.ones(len(edges)), provenance={})
+
+
+@pytest.fixture
+def train(make_train):
+    """Four targets in two contexts, and one combination; G<k> lowers itself and its successor."""
+    deltas = {}
+    for context, strength in (("a", 1.0), ("b", 1.4)):
+        for k in range(4):
+            deltas[f"G{k}", context] = -strength * (np.eye(8)[k] + 0.5 * np.eye(8)[k + 1])
+    deltas["G0+G1", "a"] = deltas["G0", "a"] + deltas["G1", "a"] + 0.2
+    made = make_train(deltas, genes=GENES, baseline=CONTROLS)
+    return dataclasses.replace(made, graphs={"net": graph()})
+
+
+def fit(train, seed=0, **fields):
+    return cgio.Model.fit(train, cgio.Config(**QUICK | fields), generator=np.random.default_rng(seed))
+
+
+def ask(model, *labels, context="a"):
+    return model.predict(
+        [Condition(label, context) for label in labels], control=np.tile(CONTROLS[context], (len(labels), 1))
+    )
+
+
+SWITCHES = {
+    "graph": {"graphs": "net"},
+    "shuffled": {"graphs": "net", "shuffle": True},
+    "gate scalar": {"graphs": "net", "gate": "scalar"},
+    "gate node": {"graphs": "net", "gate": "node"},
+    "gate lowrank": {"graphs": "net", "gate": "lowrank"},
+    "gate mlp": {"graphs": "net", "gate": "mlp"},
+    "rounds": {"graphs": "net", "rounds": 1},
+    "id": {"perturbation": "id"},
+    "no context": {"context": "none"},
+    "context id": {"context": "id"},
+    "state mlp": {"state": "mlp"},
+    "state transformer": {"state": "transformer"},
+    "variable genes": {"state": "transformer", "variable_genes": 3},
+    "additive": {"operator": "additive"},
+    "fused": {"operator": "fused"},
+    "bases": {"bases": 2},
+    "film": {"adapter": "film"},
+    "lowrank": {"adapter": "lowrank"},
+    "experts": {"adapter": "experts"},
+    "residual": {"over": "additive"},
+    "combination weight": {"combination_weight": 5.0},
+    "dropout": {"dropout": 0.3},
+    "beta": {"beta": 1.0},
+    "members": {"members": 2},
+    "weight decay": {"weight_decay": 0.5},
+    "clip": {"clip": 0.05},
+    "warmup": {"warmup": 0.9},
+    "batch": {"batch": 4},
+    "seed": {"seed": 1},
+}
+
+
+def test_each_switch_changes_what_is_predicted_and_no_two_agree(train):
+    answers = {name: ask(fit(train, **fields), "G0", "G5").delta for name, fields in SWITCHES.items()}
+    answers["default"] = ask(fit(train), "G0", "G5").delta
+    names = sorted(answers)
+    same = [
+        (a, b) for i, a in enumerate(names) for b in names[:i] if np.allclose(answers[a], answers[b], rtol=0, atol=1e-9)
+    ]
+    assert same == []
+    assert all(np.isfinite(answer).all() for answer in answers.values())
+
+
+@pytest.mark.parametrize("graphs", ["", "net", "identity"])
+def test_two_targets_have_two_embeddings_and_two_predictions(train, graphs):
+    """Also without an edge, and for targets that were never perturbed."""
+    empty = graph("identity", edges=((0, 1),))
+    empty = dataclasses.replace(empty, edge_index=empty.edge_index[:, :0], weight=empty.weight[:0])
+    model = fit(dataclasses.replace(train, graphs={"net": graph(), "identity": empty}), graphs=graphs)
+    network = model._network(member=0)
+    z = network.of_gene(network.gene_features).detach()
+    apart = (z[:, None] - z[None]).abs().amax(dim=2) + torch.eye(len(GENES))
+    assert apart.min().item() > 1e-3
+    one, two, three = ask(model, "G5", "G6", "G7").delta
+    assert min(np.abs(one - two).max(), np.abs(two - three).max()) > 1e-3
+
+
+def test_a_target_that_was_never_perturbed_uses_no_untrained_row(train):
+    """With features there is no row per perturbation; with ids an unknown one adds nothing and is named."""
+    assert fit(train).ids == []
+    model = fit(train, perturbation="id")
+    assert model.ids == ["G0", "G1", "G2", "G3"]
+    rows = model._rows([Condition("G7", "a"), Condition("G0", "a")], np.ones((2, 8)), _described(2))
+    assert rows["ids"].sum(dim=1).tolist() == [0.0, 1.0]
+    assert ask(model, "G7").notes == (("G7 has no features here: it adds nothing to what the context says",),)
+    assert ask(model, "G0").notes == ((),)
+
+
+def test_a_drug_has_a_trained_row_and_an_unknown_drug_a_note(train):
+    effects = train.effects
+    drug = dataclasses.replace(effects, conditions=(Condition("IFNB", "a"), *effects.conditions[1:]))
+    model = fit(dataclasses.replace(train, effects=drug))
+    assert model.ids == ["IFNB"]
+    assert np.abs(ask(model, "IFNB").delta - ask(model, "IL2").delta).max() > 1e-4
+    assert "IL2 has no features here" in ask(model, "IL2").notes[0][0]
+
+
+def test_an_unseen_context_is_known_by_its_controls_and_not_by_an_id(train):
+    features, ids = fit(train), fit(train, context="id")
+    for model, differs in ((features, True), (ids, False)):
+        rows = [
+            model._network(member=0).context(model._rows([Condition("G0", "c")], control[None], _described(1)))
+            for control in (CONTROLS["c"], CONTROLS["a"])
+        ]
+        assert (not torch.equal(*rows)) == differs
+
+
+def _described(n):
+    from perturbcast.models.cross_fitting import N_FEATURES, Described
+
+    return Described(base=np.zeros((n, 8)), features=np.zeros((n, 8, N_FEATURES), np.float32), notes=((),) * n)
+
+
+def test_combinations_are_order_free_and_count_both_targets(train):
+    model = fit(train, graphs="net", over="additive")
+    np.testing.assert_array_equal(ask(model, "G1+G2").delta, ask(model, "G2+G1").delta)
+    assert np.abs(ask(model, "G1+G2").delta - ask(model, "G1").delta).max() > 1e-3
+
+
+def test_same_seed_same_bytes_and_another_seed_other_weights(train):
+    one, two, other = fit(train, dropout=0.2), fit(train, dropout=0.2), fit(train, seed=1, dropout=0.2)
+    assert one.weights.tobytes() == two.weights.tobytes()
+    assert one.weights.tobytes() != other.weights.tobytes()
+    torch.manual_seed(123)  # nothing outside decides a draw, and nothing inside changes the draws outside
+    before = torch.rand(1)
+    torch.manual_seed(123)
+    assert fit(train, dropout=0.2).weights.tobytes() == one.weights.tobytes()
+    assert torch.equal(torch.rand(1), before)
+
+
+def test_prediction_is_in_batches_of_bounded_size(train, monkeypatch):
+    from perturbcast.nn.intervention import Intervention
+
+    model, sizes = fit(train), []
+    forward = Intervention.forward
+    monkeypatch.setattr(Intervention, "forward", lambda self, row: sizes.append(len(row["dose"])) or forward(self, row))
+    ask(model, *["G0"] * 70)
+    assert sizes == [32, 32, 6]
+
+
+def test_weights_load_strictly(train):
+    model = fit(train)
+    changed = dataclasses.replace(model, config=model.config | {"width": 6})
+    with pytest.raises(ValueError, match=r"loaded by name and shape; .* trained with another config"):
+        ask(changed, "G0")
+
+
+def test_a_missing_graph_and_a_graph_of_other_genes_are_refused(train):
+    with pytest.raises(ValueError, match=r"uses the graphs that it is given; coexpression.*given: net\. Build one"):
+        fit(train, graphs="coexpression")
+    with pytest.raises(ValueError, match="A graph stands in the gene order of the data"):
+        dataclasses.replace(train, graphs={"net": graph(genes=GENES[::-1])})
+
+
+def test_no_train_conditions_are_refused(train):
+    none = dataclasses.replace(train, effects=train.effects.select(np.zeros(9, dtype=bool)))
+    with pytest.raises(ValueError, match="fitted on train conditions; there are none"):
+        fit(none)
+
+
+@pytest.mark.parametrize("fields", [{"width": 3}, {"dropout": 1.5}, {"steps": 0}, {"learning_rate": 0.0}], ids=str)
+def test_impossible_parameters_are_refused(fields):
+    with pytest.raises(ValueError, match=f"cgio needs .*{next(iter(fields))} = "):
+        cgio.Config(**fields)
+
+
+def test_the_residual_starts_as_its_base_and_keeps_it_where_validation_says_so(train):
+    """A validation score that any change makes worse: the prediction is additive's to float precision."""
+    asked = [Condition("G0", "c"), Condition("G2", "c")]
+    held = dataclasses.replace(
+        train.effects.select(np.array([0, 2])), conditions=tuple(asked), control=np.tile(CONTROLS["c"], (2, 1))
+    )
+    from perturbcast.models import additive
+
+    base = additive.Model.fit(train, additive.Config(), generator=np.random.default_rng(0)).predict(
+        asked, control=held.control
+    )
+
+    def score(delta):
+        distance = float(np.abs(delta - base.delta).max())
+        return distance, distance
+
+    with_validation = dataclasses.replace(train, validation=Validation(effects=held, metric="distance", score=score))
+    model = fit(with_validation, over="additive", every=1, steps=30, patience=3)
+    np.testing.assert_allclose(model.predict(asked, control=held.control).delta, base.delta, atol=1e-5)
+    free = fit(train, over="additive", steps=30).predict(asked, control=held.control)
+    assert np.abs(free.delta - base.delta).max() > 1e-2
+
+
+def test_members_are_averaged_and_their_spread_widens_the_variance(train):
+    two = fit(train, members=2)
+    alone = [dataclasses.replace(two, weights=two.weights[[i]]) for i in range(2)]
+    answers = [ask(model, "G0") for model in alone]
+    both = ask(two, "G0")
+    np.testing.assert_allclose(both.delta, np.mean([answer.delta for answer in answers], axis=0))
+    spread = np.var([answer.delta for answer in answers], axis=0)
+    np.testing.assert_allclose(both.variance, np.mean([a.variance for a in answers], axis=0) + spread)
+
+
+def test_nothing_saved_is_a_pickle(train):
+    arrays, values = to_state(fit(train, graphs="net"))
+    assert all(array.dtype.kind in "fi" for array in arrays.values())
+    import json
+
+    json.dumps(values, allow_nan=False)
+
+
+def test_the_catalog_lists_and_loads_without_torch_and_a_fit_names_the_extra():
+    script = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from perturbcast import catalog\n"
+        "import numpy as np\n"
+        "assert 'cgio' in catalog.names('models'); module = catalog.load('models', 'cgio')\n"
+        "try:\n    module.Model.fit(None, module.Config(), generator=np.random.default_rng(0))\n"
+        "except ValueError as error:\n    print(type(error).__name__, error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("UsageError A model that learns by gradient needs torch; it is not installed here.")
+    assert "the extra 'train'" in done.stdout

@@ -1,0 +1,55 @@
+"""A train condition is described by what would be known of it at test, and by nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from perturbcast.models.cross_fitting import Describer, describe_train, visible
+from perturbcast.schema import Condition
+
+TRAIN = [Condition(*pair) for pair in [("A", "x"), ("B", "x"), ("A+B", "x"), ("A", "y"), ("C", "y")]]
+
+
+def make_describer(**values):
+    return Describer(**{"over": "additive", "scale": 1.0, "level": 0.0, "spread": 1.0, "signs": {}} | values)
+
+
+@pytest.mark.parametrize(
+    ("axes", "condition", "seen"),
+    [
+        (("context",), TRAIN[0], [False, False, False, True, True]),
+        (("perturbation",), TRAIN[0], [False, True, False, False, True]),
+        (("perturbation",), TRAIN[2], [False, False, False, False, True]),
+        (("combination",), TRAIN[2], [True, True, False, True, True]),
+        ((), TRAIN[3], [True, True, True, False, True]),
+        (("context", "perturbation"), TRAIN[1], [False, False, False, True, True]),
+    ],
+    ids=["context", "perturbation", "both targets", "combination", "in distribution", "two axes"],
+)
+def test_what_will_be_new_is_hidden(axes, condition, seen):
+    assert visible(condition, TRAIN, axes).tolist() == seen
+
+
+def test_where_nothing_would_be_left_only_the_condition_itself_is_hidden():
+    one = [condition for condition in TRAIN if condition.context == "x"]
+    assert visible(one[0], one, ("context",)).tolist() == [False, True, True]
+
+
+def test_the_base_of_a_train_condition_does_not_know_it(make_train):
+    deltas = {("A", "x"): [1.0, 0.0], ("A", "y"): [3.0, 0.0], ("B", "x"): [0.0, 2.0]}
+    train = make_train(deltas)
+    described = describe_train(make_describer(), train.effects, axes=("context",))
+    np.testing.assert_allclose(described.base[0], [3.0, 0.0], err_msg="A in x is told by A in y")
+    other = make_train(deltas | {("A", "x"): [9.0, 9.0]})
+    again = describe_train(make_describer(), other.effects, axes=("context",))
+    np.testing.assert_array_equal(again.base[0], described.base[0])
+    np.testing.assert_array_equal(again.features[0], described.features[0])
+
+
+def test_features_say_which_targets_were_seen_alone_and_with_which_sign(make_train):
+    train = make_train({("A", "x"): [1.0, 0.0], ("B", "y"): [0.0, 2.0], ("A", "y"): [1.0, 1.0]})
+    describer = make_describer(signs={"x": 1.0, "y": -1.0})
+    asked = [Condition(name, "x") for name in ("A", "B", "A+B", "C")]
+    coverage = describer(asked, np.ones((4, 2)), among=train.effects).features[:, 0, 6:10]
+    np.testing.assert_allclose(coverage, [[1, 0, 0, 1], [0, 1, 0, -1], [0.5, 0.5, 1, 0], [0, 0, 0, 0]])
