@@ -100,6 +100,7 @@ def test_the_reply_is_the_models_answer_to_the_last_bit(client, known):
     assert answer.lower.tobytes() == (direct.delta - direct.intervals[0.9]).tobytes()
     assert answer.upper.tobytes() == (direct.delta + direct.intervals[0.9]).tobytes()
     assert answer.notes == direct.notes
+    assert answer.ood_score.tolist() == [4.0, 3.0, 1.0, 4.0]
     assert [[s.perturbation, s.context, s.pair] for s in answer.seen] == direct.seen.tolist()
     assert answer.controls == ("stored", "stored", "request", "stored")
     assert (answer.model, answer.version, answer.fingerprint) == ("known", "3", "f" * 64)

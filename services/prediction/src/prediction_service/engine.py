@@ -143,6 +143,7 @@ class Engine:
             upper=None if half is None else delta + half,
             expression=_joined(parts, "mean") if wanted.expression else None,
             top_genes=_top_genes(delta, plan.info.genes, wanted.top_genes),
+            ood_score=_ood_score(parts),
             cells=_cells(plan, parts) if wanted.cells else None,
             request_id=plan.request.request_id,
         )
@@ -202,6 +203,11 @@ def _joined(parts: Sequence[Rows], name: str) -> NDArray[np.float64]:
     arrays = [getattr(part.predicted, name)[part.start : part.stop] for part in parts]
     joined: NDArray[np.float64] = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
     return joined
+
+
+def _ood_score(parts: Sequence[Rows]) -> NDArray[np.float64] | None:
+    """Distances from what training held; None where the model gives none."""
+    return None if any(part.predicted.ood_score is None for part in parts) else _joined(parts, "ood_score")
 
 
 def _cells(plan: Plan, parts: Sequence[Rows]) -> NDArray[np.float32]:

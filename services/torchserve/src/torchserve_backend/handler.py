@@ -43,4 +43,6 @@ class Handler:
             return pack({"defect": "see the log of TorchServe"}, {})
         intervals = {f"interval {level!r}": half for level, half in predicted.intervals.items()}
         arrays = {name: getattr(predicted, name) for name in ("delta", "variance", "control", "seen")}
+        if predicted.ood_score is not None:
+            arrays["ood_score"] = predicted.ood_score
         return pack({"notes": predicted.notes, "levels": list(predicted.intervals)}, {**arrays, **intervals})

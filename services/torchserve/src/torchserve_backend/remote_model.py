@@ -84,4 +84,7 @@ class RemoteModel:
             seen=arrays["seen"],
             notes=tuple(tuple(notes) for notes in answer["notes"]),
             model=self._model.fingerprint,
+            ood_score=arrays.get("ood_score"),
+            kind=self._model.kind,
+            seed=self._model.seed,
         )
