@@ -13,6 +13,7 @@ import grpc
 import numpy as np
 import pytest
 
+import perturbcast
 from perturbcast import splits
 from perturbcast.models.linear import Config
 from perturbcast.training import fit, load_model, save_model
@@ -21,6 +22,7 @@ from torchserve_backend.remote_model import PREDICTIONS
 from torchserve_backend.wire import torchserve_pb2 as pb
 
 COMMAND = str(Path(sys.executable).with_name("perturbcast"))
+SOURCE = str(Path(perturbcast.__file__).parents[1])
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "perturbcast-tests" / "torchserve"
 PYTHON = Path(os.environ.get("PERTURBCAST_TORCHSERVE_PYTHON", CACHE / "bin" / "python"))
 pytestmark = [
@@ -76,7 +78,12 @@ def test_predictions_are_equal_and_a_crash_is_survived(make_data, tmp_path):
     save_model(model, directory)
     with (tmp_path / "log").open("wb") as log:
         words = [COMMAND, "serve", "--backend", "torchserve", "--torchserve-python", PYTHON, "--model", directory]
-        server = subprocess.Popen([*words, "--port", "0", "--ready-file", ready], stdout=log, stderr=log)
+        server = subprocess.Popen(
+            [*words, "--port", "0", "--ready-file", ready],
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "PYTHONPATH": SOURCE},  # the handler runs this tree's code, not that of another day
+        )
     try:
         wait_for(lambda: ready.is_file() or server.poll() is not None)
         assert ready.is_file(), (tmp_path / "log").read_text()

@@ -117,8 +117,10 @@ class _TorchServe:
         for model in self.models.values():
             while not _answers(model):
                 if self._process is None or self._process.poll() is not None or time.monotonic() > until:
-                    log = (self._folder / "log").read_text(errors="replace")[-1500:]
-                    raise ValueError(f"TorchServe answers within {START_S:g} s; it does not. It said: {log}")
+                    raise ValueError(
+                        f"TorchServe answers within {START_S:g} s; it does not. It said: {self._last_words()}. Look "
+                        "whether its environment holds the perturbcast of this one. See services/torchserve/README.md."
+                    )
                 time.sleep(0.2)
         self._watch.start()
         logger.info("TorchServe answers on %s:%d, its folder is %s", HOST, self._ports[3], self._folder)
@@ -131,6 +133,12 @@ class _TorchServe:
         self._kill()
         self._channel.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _last_words(self) -> str:
+        """What the worker said, or TorchServe where no worker came so far."""
+        lines = (self._folder / "log").read_text(errors="replace").splitlines()
+        worker = [line.partition("MODEL_LOG - ")[2] for line in lines if "MODEL_LOG - " in line]
+        return " | ".join((worker or lines)[-8:])
 
     def _launch(self) -> None:
         (self._folder / "key_file.json").unlink(missing_ok=True)
