@@ -1,7 +1,7 @@
 # Two commands: 'make demo' and 'make test'. Each target is what a person could type.
 PYTHON ?= python3.11
 PIP_FLAGS := --quiet --disable-pip-version-check -c constraints.txt
-LIBS := -e libs/perturbcast-client -e libs/perturbcast[train] -e services/prediction
+LIBS := -e libs/perturbcast-client -e libs/perturbcast[train] -e services/prediction -e services/torchserve
 PATHS := libs services tests benchmarks apptainer
 WORKERS ?= 2 # test processes; a file's tests stay in one
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -34,6 +34,7 @@ protos: ## regenerate the committed wire code, with the generator that the clien
 	.venv-wire/bin/python -m pip install --quiet --group libs/perturbcast-client/pyproject.toml:wire
 	.venv-wire/bin/python -m grpc_tools.protoc -I protos --python_out=libs/perturbcast-client/src --pyi_out=libs/perturbcast-client/src protos/perturbcast_client/wire/v1/prediction.proto
 	.venv-wire/bin/python -m grpc_tools.protoc -I protos --python_out=services/prediction/src --pyi_out=services/prediction/src protos/prediction_service/wire/open_inference.proto
+	.venv-wire/bin/python -m grpc_tools.protoc -I protos --python_out=services/torchserve/src --pyi_out=services/torchserve/src protos/torchserve_backend/wire/torchserve.proto
 
 schema: .venv/.installed ## write the published JSON schema of report.json from its model
 	python -c 'from perturbcast.evaluation import report_schema as r; from perturbcast.stores.atomic import write_bytes; write_bytes(r.SCHEMA_FILE, r.json_schema().encode())'
@@ -42,7 +43,7 @@ constraints: .venv/.dev ## write the exact versions of this environment to const
 	(echo '# The exact versions that CI, containers and the README install; make constraints writes this file anew.'; pip freeze --all --exclude-editable | sed 's/+cpu$$//' | grep -v ' @ \|^setuptools=\|^perturbcast') > .constraints.partial
 	mv .constraints.partial constraints.txt
 
-.venv/.installed: constraints.txt libs/perturbcast/pyproject.toml libs/perturbcast-client/pyproject.toml services/prediction/pyproject.toml
+.venv/.installed: constraints.txt libs/perturbcast/pyproject.toml libs/perturbcast-client/pyproject.toml services/prediction/pyproject.toml services/torchserve/pyproject.toml
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install $(PIP_FLAGS) pip
 	.venv/bin/python -m pip install $(PIP_FLAGS) $(LIBS)

@@ -17,6 +17,7 @@ SOURCES = (
     "libs/perturbcast/src/perturbcast",
     "libs/perturbcast-client/src/perturbcast_client",
     "services/prediction/src/prediction_service",
+    "services/torchserve/src/torchserve_backend",
 )
 PLANTED = [
     ("layers", "perturbcast/metrics/descriptor.py", "import perturbcast.training.fit"),
@@ -33,6 +34,7 @@ PLANTED = [
     ("wire", "perturbcast_client/client.py", "from perturbcast_client.wire.v1 import prediction_pb2"),
     ("engine", "prediction_service/engine.py", "import grpc"),
     ("servicer", "prediction_service/servicer.py", "import perturbcast_client.client"),
+    ("backend", "prediction_service/server.py", "import torchserve_backend.supervisor"),
     ("paths-in-stages", "perturbcast/training/fit.py", "import yaml"),
 ]
 

@@ -74,10 +74,15 @@ def test_what_is_installed_is_permissive_or_known():
 
 
 def test_no_code_of_ours_imports_a_gpl_package(root):
-    closed = {module for module, _ in ALLOWED.values()} | {"dvc"}
-    files = [path for path in tracked(root) if path.suffix == ".py"]
+    closed = {module for module, _ in ALLOWED.values()}
+    files = [path.relative_to(root) for path in tracked(root) if path.suffix == ".py"]
     assert len(files) > 100
-    importing = {str(path): imported(path.read_text()) & closed for path in files}
+    importing = {
+        # what is installed leaves dvc alone too; a script of the pipeline may ask it for its stages
+        str(path): imported((root / path).read_text())
+        & (closed | {"dvc"} if path.parts[0] in ("libs", "services") else closed)
+        for path in files
+    }
     assert {path: names for path, names in importing.items() if names} == {}
 
 

@@ -76,9 +76,9 @@ def interpreter(version):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", ["3.9", "3.10", "3.12", "3.13"])
+@pytest.mark.parametrize("version", ["3.9", "3.13"])
 def test_alone_on_other_pythons(root, make_environment, version):
-    """With the oldest dependencies on the oldest Python, the newest on all others."""
+    """The ends of the range: the oldest Python with the oldest dependencies, the newest with the newest."""
     python = interpreter(version)
     if python is None:
         pytest.skip(f"python{version} is not installed here")

@@ -52,6 +52,8 @@ def make_prediction(**fields):
         "request_id": "r",
         "timings_ms": {"model": 1.5},
         **dict(zip(ARRAYS, numbers, strict=True)),
+        "cells": numbers[:2, :, :].swapaxes(0, 1).astype(np.float32),
+        "ood_score": np.array([0.25, np.pi]),
     }
     return Prediction(**{**base, **fields})
 
@@ -149,7 +151,7 @@ def test_predictions_come_back_equal():
     back = codec.decode_prediction(through(pb.PredictResponse, codec.encode_prediction(prediction)))
     for field in dataclasses.fields(Prediction):
         one, other = getattr(prediction, field.name), getattr(back, field.name)
-        if field.name in ARRAYS:
+        if field.name in ARRAYS or field.name in ("cells", "ood_score"):
             assert one.tobytes() == other.tobytes(), field.name
         else:
             assert one == other, field.name
@@ -157,10 +159,11 @@ def test_predictions_come_back_equal():
 
 def test_what_was_not_asked_stays_absent():
     bare = make_prediction(
-        variance=None, lower=None, upper=None, expression=None, top_genes=(), interval_level=0.0, timings_ms={}
+        **dict.fromkeys(("variance", "lower", "upper", "expression", "cells", "ood_score")),
+        **{"top_genes": (), "interval_level": 0.0, "timings_ms": {}},
     )
     back = codec.decode_prediction(through(pb.PredictResponse, codec.encode_prediction(bare)))
-    assert back.variance is back.lower is back.upper is back.expression is None
+    assert back.variance is back.lower is back.upper is back.expression is back.cells is back.ood_score is None
     assert (back.top_genes, back.interval_level) == ((), 0.0)
 
 
@@ -170,6 +173,10 @@ def test_what_was_not_asked_stays_absent():
         pytest.param(lambda m: m.ClearField("delta"), "delta: every reply holds the mean delta", id="no-delta"),
         pytest.param(lambda m: m.variance.shape.append(1), "variance.shape: 2 axes", id="axes"),
         pytest.param(lambda m: setattr(m.lower, "dtype", pb.Tensor.FLOAT32), "lower.dtype: one of FLOAT64", id="dtype"),
+        pytest.param(
+            lambda m: m.conditions[1].ClearField("ood_score"), "conditions: every one has an ood_score", id="score"
+        ),
+        pytest.param(lambda m: m.cells.shape.pop(), "cells.shape: 3 axes", id="cells"),
         pytest.param(lambda m: m.conditions.pop(), "delta: .* 1 conditions; got shape", id="rows"),
         pytest.param(
             lambda m: setattr(m.conditions[1], "controls", 0), r"conditions\[1\].controls: one of stored", id="source"

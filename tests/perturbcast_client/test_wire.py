@@ -10,6 +10,7 @@ import pytest
 SOURCES = {  # proto -> the source tree that its code is committed in
     "perturbcast_client/wire/v1/prediction.proto": "libs/perturbcast-client/src",
     "prediction_service/wire/open_inference.proto": "services/prediction/src",
+    "torchserve_backend/wire/torchserve.proto": "services/torchserve/src",
 }
 
 

@@ -68,6 +68,7 @@ class KnownModel:
             ),
             notes=tuple((f"{c} is made up",) for c in conditions),
             model=self.fingerprint,
+            ood_score=length[:, 0].astype(float),
         )
 
     def _react(self, condition: Condition) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from concurrent import futures
@@ -100,6 +101,7 @@ def test_the_reply_is_the_models_answer_to_the_last_bit(client, known):
     assert answer.lower.tobytes() == (direct.delta - direct.intervals[0.9]).tobytes()
     assert answer.upper.tobytes() == (direct.delta + direct.intervals[0.9]).tobytes()
     assert answer.notes == direct.notes
+    assert answer.ood_score.tolist() == [4.0, 3.0, 1.0, 4.0]
     assert [[s.perturbation, s.context, s.pair] for s in answer.seen] == direct.seen.tolist()
     assert answer.controls == ("stored", "stored", "request", "stored")
     assert (answer.model, answer.version, answer.fingerprint) == ("known", "3", "f" * 64)
@@ -131,6 +133,29 @@ def test_a_stream_answers_chunk_by_chunk_in_order(client, known):
     assert [len(answer.conditions) for answer in answers] == [60, 60, 60, 60, 10]
     direct = known.predict([schema.Condition(c.perturbation, c.context) for c in asked])
     np.testing.assert_array_equal(np.concatenate([answer.delta for answer in answers]), direct.delta)
+
+
+def test_a_stream_can_be_a_conversation(service):
+    """The next request is sent when the reply before it has come."""
+    replies = queue.SimpleQueue()
+
+    def requests():
+        for label in "ABC":
+            condition = pb.Condition(targets=[pb.Target(name=label)], context="B cells")
+            yield make_message(conditions=[condition]).SerializeToString()
+            assert replies.get(timeout=20) == label
+
+    with grpc.insecure_channel(service.address) as channel:
+        for data in channel.stream_stream(codec.PREDICT_STREAM.path)(requests(), timeout=60):
+            replies.put(pb.PredictResponse.FromString(data).conditions[0].condition.targets[0].name)
+
+
+def test_two_bad_requests_of_a_stream_leave_nothing_unheard_in_the_log(service, client):
+    asked = [Condition.from_label("IMPOSSIBLE", "B cells")] * 4
+    with pytest.raises(UnansweredError):
+        list(client.predict_stream("known", asked, chunk_size=1))
+    assert client.predict("known", [IFNB]).conditions == (IFNB,)
+    assert "never retrieved" not in service.log
 
 
 def test_a_stream_ends_at_the_first_request_that_fails(client):

@@ -280,7 +280,8 @@ def encode_prediction(prediction: Prediction) -> pb.PredictResponse:
     names = ("delta", "variance", "lower", "upper", "expression", "cells")
     arrays = {name: getattr(prediction, name) for name in names}
     top_genes = prediction.top_genes or ((),) * len(prediction.conditions)
-    rows = zip(prediction.conditions, prediction.seen, prediction.notes, top_genes, prediction.controls)
+    scores = [None] * len(prediction.conditions) if prediction.ood_score is None else prediction.ood_score.tolist()
+    rows = zip(prediction.conditions, prediction.seen, prediction.notes, top_genes, prediction.controls, scores)
     return pb.PredictResponse(
         model_name=prediction.model,
         model_version=prediction.version,
@@ -295,8 +296,9 @@ def encode_prediction(prediction: Prediction) -> pb.PredictResponse:
                 notes=notes,
                 top_genes=[pb.TopGene(gene=gene, delta=delta) for gene, delta in top],
                 controls=_SOURCES[source],
+                ood_score=score,
             )
-            for condition, seen, notes, top, source in rows
+            for condition, seen, notes, top, source, score in rows
         ],
         interval_level=prediction.interval_level,
         request_id=prediction.request_id,
@@ -346,10 +348,18 @@ def decode_prediction(message: pb.PredictResponse) -> Prediction:
         upper=tensor("upper"),
         expression=tensor("expression"),
         top_genes=top_genes if any(top_genes) else (),
+        ood_score=_scores(message),
         cells=tensor("cells", dtype=pb.Tensor.FLOAT32, ndim=3),
         request_id=message.request_id,
         timings_ms=dict(message.timings_ms),
     )
+
+
+def _scores(message: pb.PredictResponse) -> NDArray[np.float64] | None:
+    given = {row.HasField("ood_score") for row in message.conditions}
+    if given == {True, False}:
+        raise ValueError("conditions: every one has an ood_score, or none has; some have.")
+    return np.array([row.ood_score for row in message.conditions]) if given == {True} else None
 
 
 # Models

@@ -308,6 +308,8 @@ class Prediction:
             conditions for the level.
         expression: [condition, gene] float64 predicted mean expression, not clipped, where asked.
         top_genes: per condition, (gene, delta) with the largest absolute delta first; empty unless asked.
+        ood_score: [condition] float64, higher the farther a condition is from what training held; comparable within
+            one fingerprint. None where the model gives none.
         cells: [condition, cell, gene] float32 sampled cells, not negative, where asked: control cells of the request,
             moved by delta, with the model's calibrated spread.
         timings_ms: milliseconds spent in the server, by part.
@@ -328,6 +330,7 @@ class Prediction:
     upper: NDArray[np.float64] | None = None
     expression: NDArray[np.float64] | None = None
     top_genes: tuple[tuple[tuple[str, float], ...], ...] = ()
+    ood_score: NDArray[np.float64] | None = None
     cells: NDArray[np.float32] | None = None
     request_id: str = ""
     timings_ms: Mapping[str, float] = dataclasses.field(default_factory=dict)
@@ -343,6 +346,8 @@ class Prediction:
                 raise ValueError(f"{name}: one entry per condition; got {len(getattr(self, name))} for {rows}.")
         if self.top_genes and len(self.top_genes) != rows:
             raise ValueError(f"top_genes: one entry per condition; got {len(self.top_genes)} for {rows}.")
+        if self.ood_score is not None and self.ood_score.shape != (rows,):
+            raise ValueError(f"ood_score: one per condition, {rows}; got shape {self.ood_score.shape}.")
         cells = self.cells
         if cells is not None and (cells.ndim != 3 or (rows, self.delta.shape[1]) != (cells.shape[0], cells.shape[2])):
             raise ValueError(f"cells: [condition, cell, gene] with {rows} conditions; got shape {cells.shape}.")

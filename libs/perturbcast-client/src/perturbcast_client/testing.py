@@ -60,12 +60,17 @@ def fake_delta(condition: Condition, genes: Sequence[str]) -> NDArray[np.float64
 
 
 def fake_prediction(request: PredictRequest, model: ModelInfo) -> Prediction:
-    """The fake's answer: variance 1, intervals of half width 1, expression equal to delta, and each cell to it too."""
+    """The fake's answer: variance 1, intervals of half width 1, expression and cells as delta, and an ood_score of
+    0 for what it calls seen, 1 for all else."""
     delta = np.array([fake_delta(condition, model.genes) for condition in request.conditions])
     wanted = request.wanted
     given = {cells.context for cells in request.controls}
     top = np.argsort(-np.abs(delta), axis=1, kind="stable")[:, : wanted.top_genes]
     seen_pairs = {(p, c) for p in model.perturbations for c in model.contexts}
+
+    def pair(condition: Condition) -> tuple[str, str]:
+        return condition.perturbation, condition.context
+
     return Prediction(
         model=model.name,
         version=model.version,
@@ -77,7 +82,7 @@ def fake_prediction(request: PredictRequest, model: ModelInfo) -> Prediction:
             SeenInTraining(
                 perturbation=condition.perturbation in model.perturbations,
                 context=condition.context in model.contexts,
-                pair=(condition.perturbation, condition.context) in seen_pairs,
+                pair=pair(condition) in seen_pairs,
             )
             for condition in request.conditions
         ),
@@ -91,6 +96,7 @@ def fake_prediction(request: PredictRequest, model: ModelInfo) -> Prediction:
         top_genes=tuple(tuple((model.genes[j], float(row[j])) for j in order) for row, order in zip(delta, top))
         if wanted.top_genes
         else (),
+        ood_score=np.array([0.0 if pair(condition) in seen_pairs else 1.0 for condition in request.conditions]),
         cells=np.repeat(np.maximum(delta, 0).astype(np.float32)[:, None, :], wanted.cells, axis=1)
         if wanted.cells
         else None,

@@ -109,5 +109,5 @@ def service(name: str) -> Callable[..., Any]:
         return function
     raise UsageError(
         f"Service {name!r} is an application of its own and is not installed. "
-        f"Run 'pip install -c constraints.txt -e services/{name}' in the environment of perturbcast."
+        f"Run 'pip install -c constraints.txt -e services/{name.partition('_')[0]}' in the environment of perturbcast."
     )

@@ -46,6 +46,7 @@ VERBS = {
     "leaderboard": "leaderboard",
     "report": "report",
     "register": "register",
+    "export": "export",
     "serve": "serve",
     "submit": "submit",
     "jobs": "jobs",

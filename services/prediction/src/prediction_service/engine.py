@@ -143,6 +143,7 @@ class Engine:
             upper=None if half is None else delta + half,
             expression=_joined(parts, "mean") if wanted.expression else None,
             top_genes=_top_genes(delta, plan.info.genes, wanted.top_genes),
+            ood_score=_ood_score(parts),
             cells=_cells(plan, parts) if wanted.cells else None,
             request_id=plan.request.request_id,
         )
@@ -185,6 +186,8 @@ def _answer_group(group: Sequence[Slice]) -> list[Rows | Exception]:
     started = time.perf_counter()
     try:
         predicted = group[0].plan.served.model.predict(conditions, control_means=means)
+    except ConnectionError as error:  # the backend is away for all of them
+        return [error] * len(group)
     except Exception as error:  # noqa: BLE001  # it belongs to one of the slices, and to no other
         return [error] if len(group) == 1 else [answer for piece in group for answer in _answer_group([piece])]
     model_s = time.perf_counter() - started
@@ -200,6 +203,11 @@ def _joined(parts: Sequence[Rows], name: str) -> NDArray[np.float64]:
     arrays = [getattr(part.predicted, name)[part.start : part.stop] for part in parts]
     joined: NDArray[np.float64] = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
     return joined
+
+
+def _ood_score(parts: Sequence[Rows]) -> NDArray[np.float64] | None:
+    """Distances from what training held; None where the model gives none."""
+    return None if any(part.predicted.ood_score is None for part in parts) else _joined(parts, "ood_score")
 
 
 def _cells(plan: Plan, parts: Sequence[Rows]) -> NDArray[np.float32]:

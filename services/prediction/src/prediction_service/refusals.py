@@ -27,6 +27,7 @@ STATUS: dict[type[Exception], grpc.StatusCode] = {
     LimitError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     QueueFullError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     DrainingError: grpc.StatusCode.UNAVAILABLE,
+    ConnectionError: grpc.StatusCode.UNAVAILABLE,  # the model's backend is away, and is started again
 }
 REFUSALS = tuple(STATUS)
 
@@ -36,7 +37,7 @@ async def guarded(answer: Callable[[], Awaitable[T]], context: Any) -> T:
     try:
         return await answer()
     except REFUSALS as error:
-        status, message = STATUS[type(error)], str(error)
+        status, message = _status(error), str(error)
         trailing = trailing_metadata(status, error.retry_after_s if isinstance(error, QueueFullError) else None)
     except Exception:
         # the one place that catches everything: whatever broke, the caller gets an id, the log gets the trace,
@@ -50,3 +51,7 @@ async def guarded(answer: Callable[[], Awaitable[T]], context: Any) -> T:
         )
     await context.abort(status, message, trailing)
     raise AssertionError("abort raises")
+
+
+def _status(error: Exception) -> grpc.StatusCode:
+    return next(status for kind, status in STATUS.items() if isinstance(error, kind))

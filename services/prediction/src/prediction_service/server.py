@@ -23,6 +23,7 @@ from grpc_health.v1.health import SERVICE_NAME as HEALTH
 from grpc_health.v1.health import aio as health  # type: ignore[attr-defined]  # its stubs lack it
 from grpc_reflection.v1alpha import reflection
 
+from perturbcast import catalog
 from perturbcast.stores.atomic import write_bytes
 from perturbcast.training import load_model
 from perturbcast_client import codec
@@ -141,6 +142,8 @@ def run(
     metrics_port: int | None = None,
     log_format: str = "text",
     grace_s: float = 30.0,
+    backend: str = "inprocess",
+    torchserve_python: Path | None = None,
     refresh: Refresh | None = None,
     watch_s: float = 10.0,
 ) -> None:
@@ -165,6 +168,9 @@ def run(
         metrics_port: port of the Prometheus endpoint on loopback, 0 for a free one; None for no endpoint.
         log_format: ``text`` or ``json``.
         grace_s: seconds that calls in flight get after SIGTERM.
+        backend: ``inprocess``, or ``torchserve`` to have predictions made by a TorchServe that this process starts
+            and supervises.
+        torchserve_python: of an environment with TorchServe and perturbcast, for that backend.
         refresh: (name, alias) -> version as served -> what the addresses stand for now, or None where none has moved;
             asked every ``watch_s`` seconds.
         watch_s: seconds between looks at the registry.
@@ -188,12 +194,31 @@ def run(
         metrics_port=metrics_port,
         grace_s=grace_s,
     )
-    served = [_load(source) for source in models]
-    for one in served:
-        warm(one)
-    watch = None if refresh is None else RegistryWatch(refresh=refresh, load=_load, interval_s=watch_s)
-    limits = Limits(max_conditions=max_conditions, max_cells=max_cells, max_reply_bytes=config.max_message_bytes)
-    serve(Engine(served, limits=limits), config, watch=watch)
+    with contextlib.ExitStack() as closing:
+        served = _load_all(models, backend, torchserve_python, closing)
+        for one in served:
+            warm(one)
+        watch = None if refresh is None else RegistryWatch(refresh=refresh, load=_load, interval_s=watch_s)
+        limits = Limits(max_conditions=max_conditions, max_cells=max_cells, max_reply_bytes=config.max_message_bytes)
+        serve(Engine(served, limits=limits), config, watch=watch)
+
+
+def _load_all(
+    sources: Sequence[ModelSource], backend: str, python: Path | None, closing: contextlib.ExitStack
+) -> list[ServedModel]:
+    """The models in this process, or behind a TorchServe that ``closing`` ends."""
+    if backend == "inprocess":
+        return [_load(source) for source in sources]
+    if backend != "torchserve" or python is None:
+        raise ValueError(
+            f"A backend is inprocess, or torchserve with the Python of its environment; got {backend!r} and {python}. "
+            "Give --torchserve-python, see services/torchserve/README.md."
+        )
+    start = catalog.service("torchserve_backend")
+    remote, close = start({f"m{i}": source["directory"] for i, source in enumerate(sources)}, python=python)
+    closing.callback(close)
+    loaded = [_load(source) for source in sources]
+    return [dataclasses.replace(one, model=remote[f"m{i}"]) for i, one in enumerate(loaded)]
 
 
 def _load(source: ModelSource) -> ServedModel:

@@ -6,9 +6,11 @@ A call that is cancelled or whose deadline passes is cancelled by gRPC: what wai
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from typing import Any
+import functools
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, TypeVar
 
 import grpc
 
@@ -20,6 +22,8 @@ from prediction_service.refusals import guarded
 
 __all__ = ["METHODS", "Servicer"]
 
+T = TypeVar("T")
+AHEAD = 2  # requests of a stream that are worked on: one is computed while the reply before it is on its way
 METHODS = tuple(m.path for m in (codec.LIST_MODELS, codec.GET_MODEL, codec.PREDICT, codec.PREDICT_STREAM))
 
 
@@ -82,19 +86,35 @@ class Servicer:
         return await guarded(answer, context)
 
     async def predict_stream(self, messages: AsyncIterator[bytes], context: Any) -> None:
-        """One reply per request; the next request is read when the reply before it was taken."""
+        """One reply per request, in order; while one is on its way the request after it is worked on."""
         with contextlib.ExitStack() as place:
 
             async def enter() -> None:
                 place.enter_context(self._queue.call())
 
             await guarded(enter, context)
-            async for data in messages:
+            room = asyncio.Semaphore(AHEAD)
+            answers: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue()
 
-                async def answer(data: bytes = data) -> bytes:
-                    return await self._answer(data)
+            async def read() -> None:
+                try:
+                    while await room.acquire() and (data := await anext(messages, None)) is not None:
+                        answers.put_nowait(asyncio.create_task(self._answer(data)))
+                finally:
+                    answers.put_nowait(None)
 
-                await context.write(await guarded(answer, context))
+            reader = asyncio.create_task(read())
+            try:
+                while (task := await answers.get()) is not None:
+                    await context.write(await guarded(functools.partial(_result, task), context))
+                    room.release()
+                await reader  # what went wrong in reading
+            finally:
+                reader.cancel()
+                left = [task for task in _drained(answers) if task is not None]
+                for task in left:
+                    task.cancel()
+                await asyncio.gather(*left, return_exceptions=True)  # so that nothing is left unheard
 
     async def _answer(self, data: bytes) -> bytes:
         return await self._answers.answer(data, self._decode, _encode)
@@ -103,6 +123,19 @@ class Servicer:
         message = parse(codec.PREDICT.request, data)
         self._engine.limits.check_conditions(len(message.conditions))  # before an object is built for each
         return codec.decode_request(message)
+
+
+def _drained(queue: asyncio.Queue[T]) -> Iterator[T]:
+    while not queue.empty():
+        yield queue.get_nowait()
+
+
+async def _result(task: asyncio.Task[bytes]) -> bytes:
+    """What the task gives; it ends with whoever waits for it."""
+    try:
+        return await task
+    finally:
+        task.cancel()
 
 
 def _encode(prediction: Prediction, timings: Timings) -> Any:

@@ -37,6 +37,12 @@ def command(
         int | None, typer.Option(help="Port of the Prometheus endpoint on loopback; 0 takes a free one.")
     ] = None,
     log_format: Annotated[str, typer.Option(help="Log lines as text or json.")] = "text",
+    backend: Annotated[
+        str, typer.Option(help="inprocess, or torchserve: then aliases are resolved at the start and not followed.")
+    ] = "inprocess",
+    torchserve_python: Annotated[
+        Path | None, typer.Option(help="Python of the environment of TorchServe (services/torchserve/README.md).")
+    ] = None,
     watch: Annotated[
         float, typer.Option(help="Seconds between looks at the registry for aliases that have moved; 0 never looks.")
     ] = 10.0,
@@ -54,6 +60,7 @@ def command(
     if not model:
         raise UsageError("A server answers for at least one model; none was named. Add --model models:/NAME@champion.")
     run = catalog.service("prediction")
+    follows = watch > 0 and backend == "inprocess" and any("@" in address for address in model)
     run(
         [_source(address) for address in model],
         host=host,
@@ -67,7 +74,9 @@ def command(
         log_format=log_format,
         ready_file=ready_file,
         grace_s=grace,
-        refresh=_refresher(model) if watch > 0 and any("@" in address for address in model) else None,
+        backend=backend,
+        torchserve_python=torchserve_python,
+        refresh=_refresher(model) if follows else None,
         watch_s=watch,
     )
 

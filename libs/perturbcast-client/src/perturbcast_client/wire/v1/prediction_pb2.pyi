@@ -213,18 +213,20 @@ class TopGene(_message.Message):
     def __init__(self, gene: _Optional[str] = ..., delta: _Optional[float] = ...) -> None: ...
 
 class ConditionPrediction(_message.Message):
-    __slots__ = ("condition", "seen_in_training", "notes", "top_genes", "controls")
+    __slots__ = ("condition", "seen_in_training", "notes", "top_genes", "controls", "ood_score")
     CONDITION_FIELD_NUMBER: _ClassVar[int]
     SEEN_IN_TRAINING_FIELD_NUMBER: _ClassVar[int]
     NOTES_FIELD_NUMBER: _ClassVar[int]
     TOP_GENES_FIELD_NUMBER: _ClassVar[int]
     CONTROLS_FIELD_NUMBER: _ClassVar[int]
+    OOD_SCORE_FIELD_NUMBER: _ClassVar[int]
     condition: Condition
     seen_in_training: SeenInTraining
     notes: _containers.RepeatedScalarFieldContainer[str]
     top_genes: _containers.RepeatedCompositeFieldContainer[TopGene]
     controls: ControlSource
-    def __init__(self, condition: _Optional[_Union[Condition, _Mapping]] = ..., seen_in_training: _Optional[_Union[SeenInTraining, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ..., top_genes: _Optional[_Iterable[_Union[TopGene, _Mapping]]] = ..., controls: _Optional[_Union[ControlSource, str]] = ...) -> None: ...
+    ood_score: float
+    def __init__(self, condition: _Optional[_Union[Condition, _Mapping]] = ..., seen_in_training: _Optional[_Union[SeenInTraining, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ..., top_genes: _Optional[_Iterable[_Union[TopGene, _Mapping]]] = ..., controls: _Optional[_Union[ControlSource, str]] = ..., ood_score: _Optional[float] = ...) -> None: ...
 
 class PredictResponse(_message.Message):
     __slots__ = ("model_name", "model_version", "fingerprint", "genes_sha256", "conditions", "delta", "variance", "lower", "upper", "expression", "request_id", "timings_ms", "interval_level", "cells")

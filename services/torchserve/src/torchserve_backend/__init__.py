@@ -1,0 +1,1 @@
+"""Perturbcast models behind TorchServe; the prediction service and ``perturbcast export`` reach it by entry point."""
