@@ -326,3 +326,12 @@ def test_a_channel_of_ones_own_is_taken(server):
 def test_the_public_names_exist():
     for name in perturbcast_client.__all__:
         assert getattr(perturbcast_client, name).__doc__, name
+
+
+def test_a_message_over_the_clients_own_limit_is_refused_at_once(server):
+    asked = {"controls": {"B cells": np.zeros((1000, 3))}, "genes": GENES}
+    with connect(server.address, max_message_bytes=10_000) as client:
+        with pytest.raises(ResourceExhaustedError, match=r"at most 10000 bytes .*; this one has 24\d\d\d"):
+            client.predict("fake", ASKED[:1], **asked)
+        assert server.requests == [], "it was not sent, nor sent again"
+        client.predict("fake", ASKED)

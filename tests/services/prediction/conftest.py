@@ -69,9 +69,9 @@ class Service:
         return path.read_text().splitlines() if path.exists() else []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def start_service(tmp_path_factory):
-    """Starts a process and waits until it answers; every process is ended at the end of the session."""
+    """Starts a process and waits until it answers; every process is ended at the end of its file of tests."""
     processes = []
 
     def start(command=None, **options):
@@ -99,7 +99,7 @@ def start_service(tmp_path_factory):
         process.wait()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def service(start_service):
     """One service for the tests that leave it as it was, with limits that a test can reach."""
     return start_service(

@@ -165,3 +165,35 @@ def test_sigterm_under_load_loses_no_accepted_request(start_service):
     computed = {line.split("request ")[1].split(":")[0] for line in service.log.splitlines() if "request " in line}
     assert computed == set(answered)
     assert "are dropped" not in service.log
+
+
+@pytest.mark.slow
+def test_ten_times_the_load_is_refused_with_a_time_and_the_rest_is_answered(start_service):
+    """What is let in meets its deadline; the rest is told when to ask again; a second later all is well."""
+    places, seconds = 8, 3
+    service = start_service(config={"max_concurrent": places})
+    outcomes, before, until = [], memory_mb(service), time.monotonic() + seconds
+
+    def ask():
+        with connect(service.address, timeout_s=5, attempts=1) as client:
+            while time.monotonic() < until:
+                try:
+                    client.predict("known", [IFNB] * 50)
+                    outcomes.append("answered")
+                except ServiceError as error:
+                    outcomes.append((error.status, error.retry_after_s))
+                    time.sleep(0.02)
+
+    threads = [threading.Thread(target=ask) for _ in range(10 * places)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes.count("answered") > 50
+    refused = [outcome for outcome in outcomes if outcome != "answered"]
+    assert refused, "it was more than it takes"
+    assert {status for status, _ in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert all(after >= 1 for _, after in refused)
+    assert memory_mb(service) < before + 64
+    with connect(service.address, timeout_s=1, attempts=1) as client:
+        assert client.predict("known", [IFNB]).conditions == (IFNB,)

@@ -16,7 +16,15 @@ import grpc
 
 from perturbcast_client import channel as channels
 from perturbcast_client import codec
-from perturbcast_client.calls import Model, check_chunk_size, chunks, decoded, make_request, reference
+from perturbcast_client.calls import (
+    Model,
+    check_chunk_size,
+    check_message_size,
+    chunks,
+    decoded,
+    make_request,
+    reference,
+)
 from perturbcast_client.channel import Tls
 from perturbcast_client.errors import from_rpc_error
 from perturbcast_client.messages import Condition, ModelInfo, Prediction, PredictRequest, Wanted
@@ -44,7 +52,13 @@ def connect(
         if tls is None
         else grpc.aio.secure_channel(address, tls.credentials(), options=options)
     )
-    return AsyncClient(channel, metadata=metadata, timeout_s=timeout_s, stream_timeout_s=stream_timeout_s)
+    return AsyncClient(
+        channel,
+        metadata=metadata,
+        timeout_s=timeout_s,
+        stream_timeout_s=stream_timeout_s,
+        max_message_bytes=max_message_bytes,
+    )
 
 
 class AsyncClient:
@@ -57,6 +71,7 @@ class AsyncClient:
         metadata: sent with every call, such as the authorization.
         timeout_s: deadline of a call, seconds.
         stream_timeout_s: deadline of a whole ``predict_stream``, seconds.
+        max_message_bytes: largest request of a call.
     """
 
     def __init__(
@@ -66,11 +81,13 @@ class AsyncClient:
         metadata: Sequence[tuple[str, str]] = (),
         timeout_s: float = 60.0,
         stream_timeout_s: float = 3600.0,
+        max_message_bytes: int = codec.MAX_MESSAGE_BYTES,
     ) -> None:
         self._channel = channel
         self._metadata = tuple(metadata)
         self._timeout_s = timeout_s
         self._stream_timeout_s = stream_timeout_s
+        self._max_message_bytes = max_message_bytes
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -150,6 +167,7 @@ class AsyncClient:
         return self._stream(request, chunk_size, self._stream_timeout_s if timeout_s is None else timeout_s)
 
     async def _call(self, method: codec.Method, request: Any, decode: Callable[[Any], T], timeout_s: float | None) -> T:
+        check_message_size(request, self._max_message_bytes)
         send: Any = self._channel.unary_unary(
             method.path, request_serializer=method.request.SerializeToString, response_deserializer=None
         )

@@ -9,10 +9,10 @@ from typing import Any, TypeVar, Union
 import grpc
 
 from perturbcast_client import codec
-from perturbcast_client.errors import DefectError
+from perturbcast_client.errors import DefectError, ResourceExhaustedError
 from perturbcast_client.messages import Condition, ControlCells, ModelRef, PredictRequest, Wanted
 
-__all__ = ["Model", "check_chunk_size", "chunks", "decoded", "make_request", "reference"]
+__all__ = ["Model", "check_chunk_size", "check_message_size", "chunks", "decoded", "make_request", "reference"]
 
 T = TypeVar("T")
 Model = Union[str, ModelRef]
@@ -45,6 +45,21 @@ def make_request(
         seed=seed,
         request_id=request_id,
     )
+
+
+def check_message_size(message: Any, limit: int) -> None:
+    """Refuse at once what gRPC would refuse, and then try again because a full queue has the same status.
+
+    Raises:
+        ResourceExhaustedError: the message is larger than this client sends.
+    """
+    size = message.ByteSize()
+    if size > limit:
+        raise ResourceExhaustedError(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            f"A message has at most {limit} bytes (max_message_bytes); this one has {size}. Send fewer conditions or "
+            "cells at a time, or use predict_stream.",
+        )
 
 
 def check_chunk_size(size: int) -> None:

@@ -14,7 +14,15 @@ import grpc
 
 from perturbcast_client import channel as channels
 from perturbcast_client import codec
-from perturbcast_client.calls import Model, check_chunk_size, chunks, decoded, make_request, reference
+from perturbcast_client.calls import (
+    Model,
+    check_chunk_size,
+    check_message_size,
+    chunks,
+    decoded,
+    make_request,
+    reference,
+)
 from perturbcast_client.channel import Tls
 from perturbcast_client.errors import from_rpc_error
 from perturbcast_client.messages import Condition, ModelInfo, Prediction, PredictRequest, Wanted
@@ -58,7 +66,13 @@ def connect(
         if tls is None
         else grpc.secure_channel(address, tls.credentials(), options=options)
     )
-    return Client(channel, metadata=metadata, timeout_s=timeout_s, stream_timeout_s=stream_timeout_s)
+    return Client(
+        channel,
+        metadata=metadata,
+        timeout_s=timeout_s,
+        stream_timeout_s=stream_timeout_s,
+        max_message_bytes=max_message_bytes,
+    )
 
 
 class Client:
@@ -72,6 +86,7 @@ class Client:
         metadata: sent with every call, such as the authorization.
         timeout_s: deadline of a call, seconds.
         stream_timeout_s: deadline of a whole ``predict_stream``, seconds.
+        max_message_bytes: largest request of a call.
     """
 
     def __init__(
@@ -81,11 +96,13 @@ class Client:
         metadata: Sequence[tuple[str, str]] = (),
         timeout_s: float = 60.0,
         stream_timeout_s: float = 3600.0,
+        max_message_bytes: int = codec.MAX_MESSAGE_BYTES,
     ) -> None:
         self._channel = channel
         self._metadata = tuple(metadata)
         self._timeout_s = timeout_s
         self._stream_timeout_s = stream_timeout_s
+        self._max_message_bytes = max_message_bytes
 
     def __enter__(self) -> Client:
         return self
@@ -205,6 +222,7 @@ class Client:
         return self._stream(request, chunk_size, self._stream_timeout_s if timeout_s is None else timeout_s)
 
     def _call(self, method: codec.Method, request: Any, decode: Callable[[Any], T], timeout_s: float | None) -> T:
+        check_message_size(request, self._max_message_bytes)
         send = self._channel.unary_unary(
             method.path, request_serializer=method.request.SerializeToString, response_deserializer=None
         )

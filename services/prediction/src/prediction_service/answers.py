@@ -12,6 +12,8 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from opentelemetry import trace
+
 from perturbcast_client import codec
 from perturbcast_client.messages import Prediction, PredictRequest
 from prediction_service.batches import Batches, Piece
@@ -106,6 +108,13 @@ class Answers:
         prediction = self.engine.finish(plan, parts)
         message = encode(prediction, timings)
         self.engine.limits.check_reply(message.ByteSize())
+        trace.get_current_span().set_attributes(
+            {
+                "perturbcast.request_id": plan.request.request_id,
+                "perturbcast.model": f"{prediction.model}/{prediction.version}",
+                "perturbcast.conditions": len(plan.conditions),
+            }
+        )
         spent_ms = {part: round(ms, 3) for part, ms in timings().items()}
         logger.info(
             "request %s: %d conditions by %s/%s, %s",

@@ -20,6 +20,8 @@ from typing import Any
 import grpc
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
+from prediction_service.interception import wrapped
+
 __all__ = ["Metrics"]
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
@@ -87,11 +89,7 @@ class Metrics(grpc.aio.ServerInterceptor):
         if handler is None or method.startswith("/grpc."):
             return handler
         counted = self._counted(method.rsplit("/", 1)[-1] if method in self._methods else "other")
-        if handler.request_streaming and handler.response_streaming:
-            return grpc.stream_stream_rpc_method_handler(counted(handler.stream_stream))
-        if handler.request_streaming:
-            return grpc.stream_unary_rpc_method_handler(counted(handler.stream_unary))
-        return grpc.unary_unary_rpc_method_handler(counted(handler.unary_unary))
+        return wrapped(handler, counted)
 
     def _counted(self, method: str) -> Callable[[Any], Any]:
         def wrap(inner: Any) -> Any:

@@ -38,6 +38,7 @@ from prediction_service.registry_watch import Refresh, RegistryWatch, warm
 from prediction_service.security import Security
 from prediction_service.served_model import ServedModel
 from prediction_service.servicer import Servicer
+from prediction_service.tracing import Tracing
 from prediction_service.work_queue import WorkQueue
 
 __all__ = ["ModelSource", "ServerConfig", "run", "serve"]
@@ -257,7 +258,7 @@ async def _serve(engine: Engine, config: ServerConfig, watch: RegistryWatch | No
     queue = WorkQueue(workers=config.workers, capacity=config.max_concurrent)
     metrics = Metrics([*servicer.METHODS, *open_inference_servicer.METHODS])
     server = grpc.aio.server(
-        interceptors=(metrics, *config.security.interceptors()),
+        interceptors=(Tracing(), metrics, *config.security.interceptors()),
         options=[
             ("grpc.so_reuseport", 0),  # with it a second server on the port would silently take half the calls
             ("grpc.max_receive_message_length", config.max_message_bytes),
