@@ -257,11 +257,11 @@ def test_the_residual_starts_as_its_base_and_keeps_it_where_validation_says_so(t
         asked, control=held.control
     )
 
-    def score(delta):
-        distance = float(np.abs(delta - base.delta).max())
-        return distance, distance
+    def values(delta):
+        return np.abs(delta - base.delta).max(axis=1)
 
-    with_validation = dataclasses.replace(train, validation=Validation(effects=held, metric="distance", score=score))
+    validation = Validation(effects=held, metric="distance", values=values, loss=lambda value: value)
+    with_validation = dataclasses.replace(train, validation=validation)
     model = fit(with_validation, over="additive", every=1, steps=30, patience=3)
     np.testing.assert_allclose(model.predict(asked, control=held.control).delta, base.delta, atol=1e-5)
     free = fit(train, over="additive", steps=30).predict(asked, control=held.control)

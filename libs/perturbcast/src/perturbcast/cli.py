@@ -29,6 +29,7 @@ VERBS = {
     "splits": "splits",
     "graph": "graph",
     "train": "train",
+    "ablate": "ablate",
     "predict": "predict",
     "evaluate": "evaluate",
     "parity": "parity",
