@@ -139,8 +139,11 @@ def test_two_targets_have_two_embeddings_and_two_predictions(train, graphs):
     empty = dataclasses.replace(empty, edge_index=empty.edge_index[:, :0], weight=empty.weight[:0])
     model = fit(dataclasses.replace(train, graphs={"net": graph(), "identity": empty}), graphs=graphs)
     network = model._network(member=0)
-    z = network.of_gene(network.gene_features).detach()
-    apart = (z[:, None] - z[None]).abs().amax(dim=2) + torch.eye(len(GENES))
+    asked = [Condition(f"G{k}", "a") for k in range(8)]
+    vectors = []
+    network.operate.register_forward_pre_hook(lambda module, args: vectors.append(args[0].detach()))
+    network(model._rows(asked, np.tile(CONTROLS["a"], (8, 1)), _described(8)))
+    apart = (vectors[0][:, None] - vectors[0][None]).abs().amax(dim=2) + torch.eye(8)
     assert apart.min().item() > 1e-3
     one, two, three = ask(model, "G5", "G6", "G7").delta
     assert min(np.abs(one - two).max(), np.abs(two - three).max()) > 1e-3
