@@ -13,6 +13,7 @@ import torch
 from perturbcast.graphs import GeneGraph
 from perturbcast.models import Validation, cgio
 from perturbcast.models.interface import to_state
+from perturbcast.nn.adapters import Adapter
 from perturbcast.schema import Condition
 
 GENES = [f"G{i}" for i in range(8)]
@@ -60,9 +61,9 @@ SWITCHES = {
     "id": {"perturbation": "id"},
     "no context": {"context": "none"},
     "context id": {"context": "id"},
-    "state mlp": {"state": "mlp"},
-    "state transformer": {"state": "transformer"},
-    "variable genes": {"state": "transformer", "variable_genes": 3},
+    "state mlp": {"operator": "fused", "state": "mlp"},
+    "state transformer": {"operator": "fused", "state": "transformer"},
+    "variable genes": {"operator": "fused", "state": "transformer", "variable_genes": 3},
     "additive": {"operator": "additive"},
     "fused": {"operator": "fused"},
     "bases": {"bases": 2},
@@ -93,6 +94,44 @@ def test_each_switch_changes_what_is_predicted_and_no_two_agree(train):
     assert all(np.isfinite(answer).all() for answer in answers.values())
 
 
+READS = {
+    "nothing of the profile": ({"context": "none"}, False),
+    "a context id": ({"context": "id"}, False),
+    "context features": ({"context": "features"}, True),
+    "state mlp, fused": ({"context": "none", "operator": "fused", "state": "mlp"}, True),
+    "state mlp, additive": ({"context": "none", "operator": "additive", "state": "mlp"}, True),
+    "state transformer": ({"context": "none", "operator": "fused", "state": "transformer"}, True),
+}
+
+
+@pytest.mark.parametrize(("fields", "reads"), READS.values(), ids=READS)
+def test_the_control_state_reaches_the_prediction_where_a_switch_says_so(train, fields, reads):
+    """Different initial weights also change a prediction; here the weights stay and the input changes."""
+    model = fit(train, **fields)
+    network = model._network(member=0).eval()
+    row = model._rows([Condition("G0", "a")], CONTROLS["a"][None], _described(1))
+    with torch.no_grad():
+        one = network(row)[0]
+        other = network(row | {"profile": row["profile"] + torch.linspace(-1, 1, 8)})[0]
+    assert (not torch.equal(one, other)) == reads
+
+
+@pytest.mark.parametrize("adapter", ["film", "lowrank", "experts"])
+def test_an_adapter_starts_as_the_identity_and_learns_to_bend_with_the_context(adapter):
+    torch.manual_seed(0)
+    layer = Adapter(adapter, width=4, context=3)
+    x, contexts = torch.randn(1, 4), torch.randn(2, 3)
+    assert torch.equal(layer(x.expand(2, -1), contexts), x.expand(2, -1))
+    descent = torch.optim.AdamW(layer.parameters(), lr=0.05)
+    for _ in range(10):
+        loss = (layer(x.expand(2, -1), contexts) - torch.tensor([[1.0], [-1.0]])).square().mean()
+        descent.zero_grad()
+        loss.backward()
+        descent.step()
+    one, two = layer(x.expand(2, -1), contexts).detach()
+    assert (one - two).abs().max() > 0.05
+
+
 @pytest.mark.parametrize("graphs", ["", "net", "identity"])
 def test_two_targets_have_two_embeddings_and_two_predictions(train, graphs):
     """Also without an edge, and for targets that were never perturbed."""
@@ -100,8 +139,11 @@ def test_two_targets_have_two_embeddings_and_two_predictions(train, graphs):
     empty = dataclasses.replace(empty, edge_index=empty.edge_index[:, :0], weight=empty.weight[:0])
     model = fit(dataclasses.replace(train, graphs={"net": graph(), "identity": empty}), graphs=graphs)
     network = model._network(member=0)
-    z = network.of_gene(network.gene_features).detach()
-    apart = (z[:, None] - z[None]).abs().amax(dim=2) + torch.eye(len(GENES))
+    asked = [Condition(f"G{k}", "a") for k in range(8)]
+    vectors = []
+    network.operate.register_forward_pre_hook(lambda module, args: vectors.append(args[0].detach()))
+    network(model._rows(asked, np.tile(CONTROLS["a"], (8, 1)), _described(8)))
+    apart = (vectors[0][:, None] - vectors[0][None]).abs().amax(dim=2) + torch.eye(8)
     assert apart.min().item() > 1e-3
     one, two, three = ask(model, "G5", "G6", "G7").delta
     assert min(np.abs(one - two).max(), np.abs(two - three).max()) > 1e-3
@@ -196,6 +238,16 @@ def test_impossible_parameters_are_refused(fields):
         cgio.Config(**fields)
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [({"state": "mlp"}, "a state of 'mlp' would change nothing"), ({"gate": "node"}, "Gates and shuffling are of")],
+    ids=["state", "gate"],
+)
+def test_a_switch_that_would_do_nothing_is_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        cgio.Config(**fields)
+
+
 def test_the_residual_starts_as_its_base_and_keeps_it_where_validation_says_so(train):
     """A validation score that any change makes worse: the prediction is additive's to float precision."""
     asked = [Condition("G0", "c"), Condition("G2", "c")]
@@ -208,11 +260,11 @@ def test_the_residual_starts_as_its_base_and_keeps_it_where_validation_says_so(t
         asked, control=held.control
     )
 
-    def score(delta):
-        distance = float(np.abs(delta - base.delta).max())
-        return distance, distance
+    def values(delta):
+        return np.abs(delta - base.delta).max(axis=1)
 
-    with_validation = dataclasses.replace(train, validation=Validation(effects=held, metric="distance", score=score))
+    validation = Validation(effects=held, metric="distance", values=values, loss=lambda value: value)
+    with_validation = dataclasses.replace(train, validation=validation)
     model = fit(with_validation, over="additive", every=1, steps=30, patience=3)
     np.testing.assert_allclose(model.predict(asked, control=held.control).delta, base.delta, atol=1e-5)
     free = fit(train, over="additive", steps=30).predict(asked, control=held.control)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -22,13 +23,13 @@ from perturbcast.training import checkpoints, fit
 from perturbcast.training.lightning import Interrupted, Learner
 from perturbcast.training.validation import held_out
 
-FIELDS = {"over": "additive", "steps": 12, "every": 3, "width": 4, "batch": 4, "patience": 100, "dropout": 0.2}
+FIELDS = {"steps": 40, "learning_rate": 0.03, "every": 3, "width": 4, "batch": 4, "patience": 100, "dropout": 0.2}
 
 
 @pytest.fixture(scope="module")
 def prepared(make_data):
     data = make_data(contexts=("a", "b", "c", "d"), genes=12)
-    split = splits.make(data, "unseen_context", seed=1)[0]
+    split = splits.make(data, "in_distribution", seed=1)[0]
     return data, split, held_out(data, split)
 
 
@@ -56,8 +57,9 @@ def make_task(*, score=None, loss=None, steps=6, config=None):
 def test_lightning_and_the_plain_loop_end_in_the_same_bits(prepared, tmp_path):
     learner = Learner(folder=tmp_path, checkpoint_every=5)
     one, two = train(prepared), train(prepared, learner)
+    assert_learned(one.model.weights, one.model.layout)
     assert one.model.weights.tobytes() == two.model.weights.tobytes()
-    assert [step for step, _ in learner.history] == list(range(1, 13))
+    assert [step for step, _ in learner.history] == list(range(1, 41))
     assert two.levels == (0.5, 0.8, 0.9, 0.95), "conformal calibration stands on top of it as on any model"
 
 
@@ -164,20 +166,30 @@ def on_disk(make_data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("disk")
     data = make_data(contexts=("a", "b", "c", "d"), perturbations=[f"G{i}" for i in range(6)], genes=12)
     h5ad.write(data, folder / "made.h5ad")
-    splits.freeze(splits.make(data, "unseen_context", seed=1)[0], folder / "split" / "fold_0.json")
+    splits.freeze(splits.make(data, "in_distribution", seed=1)[0], folder / "split" / "fold_0.json")
     return folder
 
 
 def command(folder, out, *words):
     return [
         *(Path(sys.executable).with_name("perturbcast"), "train", "--data", folder / "made.h5ad"),
-        *("--split", folder / "split", "--model", "cgio", "--over", "additive", "--width", "4", "--batch", "4"),
+        *("--split", folder / "split", "--model", "cgio", "--width", "4", "--batch", "4", "--learning-rate", "0.03"),
         *("--every", "10", "--patience", "1000", "--out", out, *words),
     ]
 
 
 def weights(out):
-    return load_file(out / "fold_0" / "model.safetensors")["model.weights"]
+    """Weights of a run that has learned: its last layer, which starts at 0, has left it."""
+    values = load_file(out / "fold_0" / "model.safetensors")["model.weights"]
+    assert_learned(values, json.loads((out / "fold_0" / "config.json").read_text())["state"]["layout"])
+    return values
+
+
+def assert_learned(values, layout):
+    """The best weights are not the untrained ones, which any two runs of a seed share."""
+    sizes = [int(np.prod(shape)) for _, shape in layout]
+    at = [name for name, _ in layout].index("mean.weight")
+    assert np.abs(values[0, sum(sizes[:at]) : sum(sizes[: at + 1])]).max() > 1e-3
 
 
 @pytest.mark.slow
@@ -193,6 +205,7 @@ def test_a_kill_in_mid_epoch_and_the_same_command_end_in_the_same_bytes(on_disk,
     assert not (tmp_path / "killed").exists()
     again = subprocess.run(command(on_disk, tmp_path / "killed", *words), check=True, capture_output=True, text=True)
     assert "fold 0: went on from step" in again.stderr
+    assert np.array_equal(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
     for file in ("model.safetensors", "config.json", "calibration.npz", "fingerprint.json"):
         assert (tmp_path / "killed/fold_0" / file).read_bytes() == (tmp_path / "whole/fold_0" / file).read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["killed", "whole"], "no checkpoint is left"

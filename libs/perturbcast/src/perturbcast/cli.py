@@ -39,6 +39,7 @@ VERBS = {
     "splits": "splits",
     "graph": "graph",
     "train": "train",
+    "ablate": "ablate",
     "predict": "predict",
     "evaluate": "evaluate",
     "compare": "compare",

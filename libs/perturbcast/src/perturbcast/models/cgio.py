@@ -22,12 +22,15 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
+from perturbcast.features import TargetFeatures, kind_signs, principal_axes
+from perturbcast.features.expression import of_controls
 from perturbcast.graphs import GeneGraph
 from perturbcast.models.cross_fitting import N_FEATURES, Described, Describer, describe_train
 from perturbcast.models.interface import Response, TrainingSet
 from perturbcast.models.spread import sampling_variance
 from perturbcast.schema import Condition, PerturbationData
 from perturbcast.stores import Effects
+from perturbcast.stores.pseudobulk import mean_and_variance
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +42,6 @@ __all__ = ["Config", "Model"]
 BY_GRADIENT = True  # 'perturbcast train' gives it a validation part to stop by, and Lightning to train with
 ROWS_AT_ONCE = 32  # of a prediction: memory does not grow with the number of conditions
 COMPONENTS = 8  # gene features
-CELLS = 400  # control cells that gene features are computed from
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -112,6 +114,16 @@ class Config:
             raise ValueError(
                 f"cgio needs counts of at least 1, an even width, positive rates and shares from 0 to 1; got "
                 f"{', '.join(bad)}. See 'Config' in perturbcast/models/cgio.py."
+            )
+        if self.state != "none" and self.operator == "bases":
+            raise ValueError(
+                f"The operator 'bases' reads perturbation and context; a state of {self.state!r} would change nothing. "
+                "Use operator 'fused' or 'additive', or state 'none'."
+            )
+        if not self.graphs and (self.gate != "none" or self.shuffle):
+            raise ValueError(
+                f"Gates and shuffling are of graphs, and cgio was given none; gate = {self.gate}, shuffle = "
+                f"{self.shuffle}. Name graphs, or leave both out."
             )
 
 
@@ -212,9 +224,6 @@ class Model:
         graphs = _graphs(train, config, generator=generator)
         targets = sorted({t for c in effects.conditions for t in c.targets})
         measured = set(effects.genes)
-        kinds = {} if train.cells is None else train.cells.meta.get("perturbation_type", {})
-        if isinstance(kinds, str):  # one kind for all contexts
-            kinds = {c.context: kinds for c in effects.conditions}
         control = np.unique(effects.control, axis=0)
         return cls(
             config=dataclasses.asdict(config),
@@ -223,7 +232,7 @@ class Model:
             delta=effects.delta,
             control=effects.control,
             error=effects.error,
-            signs={context: 1.0 if kind in ACTIVATING else -1.0 for context, kind in sorted(kinds.items())},
+            signs=kind_signs(train.cells),
             ids=targets if config.perturbation == "id" else [t for t in targets if t not in measured],
             contexts=sorted({c.context for c in effects.conditions}),
             layout=[],
@@ -232,7 +241,7 @@ class Model:
             edge_weight=np.concatenate([np.zeros(0, dtype=np.float32), *(g.weight for g in graphs)]),
             edge_counts=[g.n_edges for g in graphs],
             gene_features=_gene_features(effects, train.cells),
-            profile_axes=_axes(control - control.mean(axis=0), COMPONENTS),
+            profile_axes=_profile_axes(control),
             tokens=np.sort(np.argsort(-_variability(effects, train.cells), kind="stable")[: config.variable_genes]),
         )
 
@@ -396,9 +405,6 @@ class Model:
         return network
 
 
-ACTIVATING = ("CRISPRa", "activation", "overexpression")
-
-
 def _tensor(array: np.ndarray) -> torch.Tensor:
     import torch
 
@@ -447,40 +453,29 @@ def _true_graph(truth: Any, genes: Sequence[str]) -> GeneGraph:
     )
 
 
-def _axes(centred: np.ndarray, components: int) -> np.ndarray:
-    """Principal axes [a, column], a sign rule applied, each scaled so that rows project to sd 1; at least one."""
-    _, scale, axes = np.linalg.svd(centred, full_matrices=False)
-    keep = int(min(components, (scale > 1e-6 * max(scale[0], 1e-12)).sum())) if len(scale) else 0
-    if keep == 0:
-        return np.zeros((1, centred.shape[1]))
-    axes = axes[:keep]
-    axes = axes * np.sign(axes[np.arange(keep), np.abs(axes).argmax(axis=1)])[:, None]
-    return axes / (scale[:keep, None] / np.sqrt(len(centred)))
-
-
-def _controls(cells: PerturbationData) -> np.ndarray:
-    """Control cells [cell, gene], each context centred; evenly chosen where there are many."""
-    rows = np.flatnonzero(cells.obs["is_control"].to_numpy())
-    rows = rows[np.linspace(0, len(rows) - 1, min(CELLS, len(rows))).astype(int)]
-    x = cells.x[rows].toarray().astype(np.float64)
-    context = cells.obs["context"].astype(str).to_numpy()[rows]
-    for name in np.unique(context):
-        x[context == name] -= x[context == name].mean(axis=0)
-    return x
+def _profile_axes(control: np.ndarray) -> np.ndarray:
+    """[a, G]: principal axes of control profiles [context, G], scaled so that these project to sd 1."""
+    loadings = principal_axes(control, np.zeros(len(control)), components=COMPONENTS)
+    lengths = np.maximum((loadings**2).sum(axis=0), 1e-12)
+    return (loadings / lengths * np.sqrt(len(control))).T
 
 
 def _gene_features(effects: Effects, cells: PerturbationData | None) -> np.ndarray:
-    """[G, k]: loadings of principal components of train control cells, else of control profiles; unit mean square.
+    """[G, k]: where genes sit among the programmes of train control cells, else of control profiles.
 
     Train effects are not looked at: a row's own response must not come back as the feature of its target.
     """
-    table = effects.control - effects.control.mean(axis=0) if cells is None else _controls(cells)
-    rows = _axes(table, COMPONENTS).T
-    lengths = (rows**2).sum(axis=1)
-    spread = np.sqrt(lengths.mean())
-    return rows / spread if spread > 0 else rows
+    if cells is not None:
+        return of_controls(cells, components=COMPONENTS).vectors
+    contexts = np.zeros(len(effects.control))
+    features = TargetFeatures(
+        names=effects.genes, vectors=principal_axes(effects.control, contexts, components=COMPONENTS)
+    )
+    return features.scaled().vectors
 
 
 def _variability(effects: Effects, cells: PerturbationData | None) -> np.ndarray:
     """[G] variance over train control cells, else over control profiles."""
-    return (effects.control if cells is None else _controls(cells)).var(axis=0)
+    if cells is None:
+        return effects.control.var(axis=0)
+    return mean_and_variance(cells.x[np.flatnonzero(cells.obs["is_control"].to_numpy())])[1]

@@ -28,13 +28,29 @@ class Validation:
     Attributes:
         effects: their measured effects; a model reads conditions and controls.
         metric: name of the metric.
-        score: predicted delta [condition, gene] -> (loss, value): the metric as it is, and turned by its own
-            direction so that smaller is better.
+        values: predicted delta [condition, gene] -> the metric [condition], NaN where undefined.
+        loss: turns a value of the metric by its own direction, so that smaller is better.
     """
 
     effects: Effects
     metric: str
-    score: Callable[[np.ndarray], tuple[float, float]]
+    values: Callable[[np.ndarray], np.ndarray]
+    loss: Callable[[float], float]
+
+    def score(self, delta: np.ndarray) -> tuple[float, float]:
+        """Loss and value of a prediction: the mean over conditions where the metric is defined.
+
+        Raises:
+            ValueError: it is defined for none.
+        """
+        values = self.values(delta)
+        if np.isnan(values).all():
+            raise ValueError(
+                f"Early stopping needs a defined value; {self.metric} is undefined on all {len(values)} validation "
+                "conditions. Stop by another metric."
+            )
+        value = float(np.nanmean(values))
+        return self.loss(value), value
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

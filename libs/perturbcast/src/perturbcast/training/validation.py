@@ -38,14 +38,7 @@ def held_out(data: PerturbationData, split: Split, *, metric: str = STOP_BY) -> 
         error=measured.error,
     )
 
-    def score(delta: np.ndarray) -> tuple[float, float]:
-        values = measure.score(Comparison(truth=truth, predicted=measured.control + delta))
-        if np.isnan(values).all():
-            raise ValueError(
-                f"Early stopping needs a defined value; {metric} is undefined on all {len(values)} validation "
-                "conditions. Stop by another metric."
-            )
-        value = float(np.nanmean(values))
-        return measure.metric.loss(value), value
+    def values(delta: np.ndarray) -> np.ndarray:
+        return measure.score(Comparison(truth=truth, predicted=measured.control + delta))
 
-    return Validation(effects=measured, metric=metric, score=score)
+    return Validation(effects=measured, metric=metric, values=values, loss=measure.metric.loss)

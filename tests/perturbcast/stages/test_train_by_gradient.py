@@ -1,0 +1,40 @@
+"""``perturbcast train`` of a model that learns by gradient: what it says when it is stopped, and what it writes."""
+
+from __future__ import annotations
+
+import pytest
+
+from perturbcast import splits
+from perturbcast.stores import h5ad
+from perturbcast.training import load_model
+from perturbcast.training.lightning import Interrupted, Learner
+
+
+@pytest.fixture
+def words(make_data, tmp_path):
+    data = make_data(contexts=("a", "b", "c", "d"), genes=6)
+    h5ad.write(data, tmp_path / "made.h5ad")
+    splits.freeze(splits.make(data, "unseen_context", seed=1)[0], tmp_path / "split/fold_0.json")
+    return ("train", "--data", "made.h5ad", "--split", "split", "--model", "cgio", "--out", "model", "--steps", 4)
+
+
+def test_a_signal_ends_with_the_code_that_means_again(call, words, monkeypatch):
+    def stopped(self, task):
+        raise Interrupted("Stopped by a signal after step 2 of 4.")
+
+    monkeypatch.setattr(Learner, "__call__", stopped)
+    done = call(*words)
+    assert done.code == 75
+    assert "Stopped by a signal after step 2 of 4." in done.err
+
+
+def test_the_model_directory_is_as_any_and_no_checkpoint_is_left(call, words, tmp_path):
+    assert call(*words, "--checkpoint-every", 2).code == 0
+    assert load_model(tmp_path / "model/fold_0").plugin == "cgio"
+    assert not (tmp_path / ".model.checkpoints").exists()
+
+
+def test_a_metric_to_stop_by_that_needs_cells_is_a_usage_error(call, words):
+    done = call(*words, "--stop-by", "perturbcast.coverage_90@1")
+    assert done.code == 2
+    assert "Early stopping looks at a metric of condition means" in done.err
