@@ -35,15 +35,16 @@ def test_every_metric_of_the_panel_is_judged(screens):
 
 @pytest.mark.parametrize("rule", ["unseen_context", "unseen_combination", "unseen_perturbation"])
 def test_truth_is_best_of_all_models_on_every_metric(rule, screens):
-    """On each of 20 screens, pooled over conditions: strictly better, or tied at the metric's optimum."""
+    """On each of 20 screens (3 for models that learn by gradient), pooled over conditions: better, or both at best."""
     these = screens(rule)
     lost = []
     for seed in these.seeds:
         truth = these.entries("truth", seed)
+        rivals = {*these.models, *(these.by_gradient if seed < 3 else ())} - {"truth"}
         for metric in BEST_FOR_THE_TRUTH:
             loss, entry = truth[metric]
             at_optimum = entry["value"] == entry["optimum"]
-            for model in set(these.models) - {"truth"}:
+            for model in rivals:
                 rival = these.entries(model, seed)[metric][0]
                 if loss > rival or (loss == rival and not at_optimum):
                     lost.append(f"{metric}, seed {seed}: {model} {rival:.4f}, truth {loss:.4f}")

@@ -32,6 +32,15 @@ def test_shuffled_data_leave_no_model_any_skill(rule, screens, interval):
         )
 
 
+def test_shuffled_data_leave_no_network_any_skill(screens, interval):
+    these, few = screens("in_distribution", shuffle_labels=True, **SANE), range(8)
+    for model in these.by_gradient:
+        off = these.losses(model, RANK, seeds=few) - these.chance(RANK, seeds=few)
+        low, high = interval(off, of=len(these.by_gradient))
+        assert low - ROUNDING <= 0 <= high + ROUNDING, f"rank of {model} is {low:.4f} to {high:.4f} from chance"
+        assert high - low < 0.3, "an interval that could hold anything says nothing"
+
+
 def test_shuffled_data_leave_the_oracle_one_answer_per_context(screens):
     these = screens("in_distribution", shuffle_labels=True, **SANE)
     np.testing.assert_allclose(these.losses("truth", RANK), these.chance(RANK))
