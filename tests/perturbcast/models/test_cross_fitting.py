@@ -53,3 +53,9 @@ def test_features_say_which_targets_were_seen_alone_and_with_which_sign(make_tra
     asked = [Condition(name, "x") for name in ("A", "B", "A+B", "C")]
     coverage = describer(asked, np.ones((4, 2)), among=train.effects).features[:, 0, 6:10]
     np.testing.assert_allclose(coverage, [[1, 0, 0, 1], [0, 1, 0, -1], [0.5, 0.5, 1, 0], [0, 0, 0, 0]])
+
+
+def test_a_context_that_train_does_not_hold_has_the_sign_of_most():
+    """A fixed default once turned every effect of a held-out context round."""
+    assert make_describer(signs={"a": 1.0, "b": 1.0}).sign("new") == 1.0
+    assert make_describer(signs={"a": -1.0, "b": -1.0, "c": 1.0}).sign("new") == -1.0

@@ -334,7 +334,7 @@ class Model:
         for i, condition in enumerate(conditions):
             for target in condition.targets:
                 if target in place and self.config["perturbation"] == "features":
-                    dose[i, place[target]] = self.signs.get(condition.context, -1.0)
+                    dose[i, place[target]] = self.describer.sign(condition.context)
                 if target in of_id:
                     ids[i, of_id[target]] += 1.0
             if condition.context in self.contexts:
@@ -453,11 +453,15 @@ def _true_graph(truth: Any, genes: Sequence[str]) -> GeneGraph:
     )
 
 
+def _whitened(loadings: np.ndarray) -> np.ndarray:
+    """Axes [gene, k] over their singular values, from axes times these: no programme drowns the others."""
+    return loadings / np.maximum((loadings**2).sum(axis=0), 1e-12)
+
+
 def _profile_axes(control: np.ndarray) -> np.ndarray:
     """[a, G]: principal axes of control profiles [context, G], scaled so that these project to sd 1."""
     loadings = principal_axes(control, np.zeros(len(control)), components=COMPONENTS)
-    lengths = np.maximum((loadings**2).sum(axis=0), 1e-12)
-    return (loadings / lengths * np.sqrt(len(control))).T
+    return (_whitened(loadings) * np.sqrt(len(control))).T
 
 
 def _gene_features(effects: Effects, cells: PerturbationData | None) -> np.ndarray:
@@ -466,12 +470,10 @@ def _gene_features(effects: Effects, cells: PerturbationData | None) -> np.ndarr
     Train effects are not looked at: a row's own response must not come back as the feature of its target.
     """
     if cells is not None:
-        return of_controls(cells, components=COMPONENTS).vectors
-    contexts = np.zeros(len(effects.control))
-    features = TargetFeatures(
-        names=effects.genes, vectors=principal_axes(effects.control, contexts, components=COMPONENTS)
-    )
-    return features.scaled().vectors
+        loadings = of_controls(cells, components=COMPONENTS).vectors
+    else:
+        loadings = principal_axes(effects.control, np.zeros(len(effects.control)), components=COMPONENTS)
+    return TargetFeatures(names=effects.genes, vectors=_whitened(loadings)).scaled().vectors
 
 
 def _variability(effects: Effects, cells: PerturbationData | None) -> np.ndarray:

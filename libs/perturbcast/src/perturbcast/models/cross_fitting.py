@@ -54,7 +54,7 @@ class Describer:
         over: name of the base model; empty for none.
         scale: root mean squared train effect, the unit of deltas.
         level: mean control expression, and ``spread`` its sd over genes.
-        signs: context -> sign of its perturbations (-1 repressed, 1 activated); a context not named is -1.
+        signs: context -> sign of its perturbations (-1 repressed, 1 activated); a context not named has that of most.
     """
 
     over: str
@@ -62,6 +62,10 @@ class Describer:
     level: float
     spread: float
     signs: dict[str, float]
+
+    def sign(self, context: str) -> float:
+        """Sign of the perturbations of a context, also of one that train does not hold."""
+        return self.signs.get(context, -1.0 if sum(self.signs.values()) < 0 else 1.0)
 
     def __call__(self, asked: Sequence[Condition], control: np.ndarray, *, among: Effects) -> Described:
         """Describe conditions with control means [condition, gene], given the visible effects."""
@@ -85,7 +89,7 @@ class Describer:
         for i, condition in enumerate(asked):
             for target in condition.targets:
                 if target in place:
-                    features[i, place[target], 10] = self.signs.get(condition.context, -1.0)
+                    features[i, place[target], 10] = self.sign(condition.context)
         return Described(base=base / self.scale, features=features, notes=notes)
 
     def _coverage(self, asked: Sequence[Condition], seen: Sequence[Condition]) -> np.ndarray:
@@ -96,7 +100,7 @@ class Describer:
                 alone.setdefault(condition.perturbation, set()).add(condition.context)
         rows = np.zeros((len(asked), 4))
         for i, condition in enumerate(asked):
-            sign = self.signs.get(condition.context, -1.0)
+            sign = self.sign(condition.context)
             for target in condition.targets:
                 contexts = alone.get(target, set())
                 share = 1 / len(condition.targets)
@@ -105,7 +109,7 @@ class Describer:
                     rows[i, 3] += share
                 elif contexts:
                     rows[i, 1] += share
-                    rows[i, 3] += share * np.mean([sign * self.signs.get(name, -1.0) for name in sorted(contexts)])
+                    rows[i, 3] += share * np.mean([sign * self.sign(name) for name in sorted(contexts)])
             rows[i, 2] = len(condition.targets) - 1
         return rows
 
