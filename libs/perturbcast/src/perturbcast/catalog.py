@@ -24,6 +24,7 @@ from perturbcast.errors import UsageError
 __all__ = ["configure", "load", "names", "service"]
 
 
+@functools.cache  # reads the folder
 def _own(folder: str) -> set[str]:
     package = importlib.import_module(f"perturbcast.{folder}")
     return {m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")}

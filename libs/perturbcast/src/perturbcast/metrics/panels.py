@@ -111,17 +111,21 @@ def panel(name: str) -> tuple[Measure, ...]:
     return tuple(measure for module in modules for measure in measures(catalog.load("metrics", module)))
 
 
-@functools.cache
 def metric(metric_id: str) -> Metric:
     """The descriptor of a metric id.
 
     Raises:
         UsageError: no metric has the id.
     """
-    modules = [catalog.load("metrics", module) for module in catalog.names("metrics")]
-    known = {measure.metric.id: measure.metric for module in modules for measure in measures(module)}
+    known = _known()
     if metric_id not in known:
         raise UsageError(
             f"Metrics are named 'panel.name@version'; {metric_id!r} is unknown. Known: {', '.join(known)}."
         )
     return known[metric_id]
+
+
+@functools.cache  # imports every metric
+def _known() -> dict[str, Metric]:
+    modules = [catalog.load("metrics", module) for module in catalog.names("metrics")]
+    return {measure.metric.id: measure.metric for module in modules for measure in measures(module)}
