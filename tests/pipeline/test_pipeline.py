@@ -122,8 +122,8 @@ def test_adding_a_model_fits_that_model_only(output, checkout):
     params["splits"] = {SPLIT: params["splits"][SPLIT]}
     path.write_text(yaml.safe_dump(params))
     ran = stages_run(run("dvc", "repro", "report", cwd=checkout))
-    verbs = [f"{verb}@{SPLIT}-additive" for verb in ("train", "predict")]
-    assert ran == [*verbs, f"evaluate@{SPLIT}", "leaderboard", "report"]
+    of_split = [f"{verb}@{SPLIT}" for verb in ("predict", "evaluate")]
+    assert ran == [f"train@{SPLIT}-additive", *of_split, "leaderboard", "report"]
     said = run("dvc", "params", "diff", cwd=checkout)
     assert "additive" in said
 

@@ -80,6 +80,14 @@ def test_a_constant_off_chance_is_seen(folds):
     assert any("off: rank by RMSE" in check["said"] or "off:" in check["said"] for check in found.values())
 
 
+def test_conditions_that_two_folds_test_move_the_average_by_no_more_than_their_share(folds):
+    twice, share = (*folds, folds[0]), len(folds[0].conditions["test"]) / sum(len(f.conditions["test"]) for f in folds)
+    found = checks(twice, split=report_of(0.375 + 0.9 * share))
+    assert passed(found, "constant answer") is True
+    assert any("are tested in two folds" in check["said"] for check in found.values())
+    assert passed(checks(twice, split=report_of(0.375 + 1.1 * share)), "constant answer") is False
+
+
 def test_a_constant_above_controls_of_each_batch_is_not_asked(folds):
     found = leak_checks(folds, split=report_of(0.30), calibration=None, matched_by_batch=True)[-1]
     assert found["passed"] is None

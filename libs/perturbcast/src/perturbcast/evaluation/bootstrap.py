@@ -8,6 +8,9 @@ gives the t interval for normal values and still follows skewness (Hesterberg 20
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
+
 import numpy as np
 from scipy.special import ndtr, stdtrit
 
@@ -16,6 +19,21 @@ __all__ = ["LEVEL", "RESAMPLES", "mean_interval"]
 LEVEL = 0.95
 RESAMPLES = 4000
 BLOCK = 2_000_000  # resampled values held at once (16 MB)
+
+
+def _counts(n: int, *, seed: int, resamples: int) -> Iterator[np.ndarray]:
+    """How often each of n values is drawn in each resample [resample, value], in blocks."""
+    generator = np.random.default_rng([seed, n])
+    block = max(1, BLOCK // n)
+    for start in range(0, resamples, block):
+        rows = min(block, resamples - start)
+        drawn = generator.integers(n, size=(rows, n)) + n * np.arange(rows)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
+
+
+@functools.lru_cache(maxsize=8)  # a report asks for hundreds of intervals over the same conditions
+def _kept(n: int, *, seed: int, resamples: int) -> tuple[np.ndarray, ...]:
+    return tuple(_counts(n, seed=seed, resamples=resamples))
 
 
 def mean_interval(
@@ -37,14 +55,8 @@ def mean_interval(
     n = len(values)
     if n < 2:
         return None
-    generator = np.random.default_rng([seed, n])
-    block = max(1, BLOCK // n)
-    means = np.concatenate(
-        [
-            values[generator.integers(n, size=(min(block, resamples - start), n))].mean(axis=1)
-            for start in range(0, resamples, block)
-        ]
-    )
+    counts = _kept if n * resamples <= BLOCK else _counts
+    means = np.concatenate([block @ values for block in counts(n, seed=seed, resamples=resamples)]) / n
     tail = float(ndtr(np.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 - level) / 2)))
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import scipy.sparse as sp
 
-from perturbcast.metrics import Cells, drawn_genes
+from perturbcast.metrics import Cells, cell_count, drawn_genes
 
 __all__ = ["MeasuredCells", "MovedCells", "drawn", "select_rows"]
 
@@ -73,6 +73,10 @@ class MeasuredCells:
         """All cells [cell, gene] of condition ``row``; not to be written to, it may be part of ``x``."""
         return select_rows(self.x, self.rows[row])
 
+    def size(self, row: int) -> int:
+        """Number of cells of condition ``row``."""
+        return len(self.rows[row])
+
     def key(self, row: int) -> Hashable:
         """Equal for rows of this source that hold the same cells."""
         return (id(self.x), id(self.rows[row]))
@@ -114,6 +118,10 @@ class MovedCells:
         moved = controls.toarray()
         moved += self.delta[row].astype(moved.dtype)
         return sp.csr_matrix(np.maximum(moved, moved.dtype.type(self.smallest), out=moved))
+
+    def size(self, row: int) -> int:
+        """Number of control cells of condition ``row``."""
+        return cell_count(self.controls, row)
 
     def key(self, row: int) -> Hashable:
         """Equal for rows that hold the same cells; cells that were not moved are the controls themselves."""

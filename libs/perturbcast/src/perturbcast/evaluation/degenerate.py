@@ -56,6 +56,10 @@ class EqualCells:
         """All cells [cell, gene] of condition ``row``."""
         return sp.csr_matrix(np.tile(self.mean[row], (self.sizes[row], 1)))
 
+    def size(self, row: int) -> int:
+        """Number of cells of condition ``row``."""
+        return self.sizes[row]
+
     def key(self, row: int) -> Hashable:
         """No two conditions hold the same cells."""
         return (id(self), row)

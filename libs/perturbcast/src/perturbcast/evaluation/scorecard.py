@@ -8,7 +8,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from perturbcast.evaluation.limits import ceiling, floors
+from perturbcast.evaluation.limits import floors
 from perturbcast.metrics import metric as descriptor
 
 __all__ = ["scorecard"]
@@ -28,18 +28,17 @@ def scorecard(report: Mapping[str, Any]) -> Table:
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
-        collapse_padding=True,
+        padding=0,
     )
     table.add_column("split", min_width=20, no_wrap=True)
     table.add_column("champion", min_width=9)
-    for column in ("test [95 %]", "control", "mean", "ceiling", "share"):
+    for column in ("test [95 %]", "control", "mean", "share"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("beats", no_wrap=True)
     better_on_test = []
     dataset = None
     for name, split in report["splits"].items():
         entry = split["models"][split["champion"]][metric.id]
-        floor, reached = floors(split, metric.id), split["answers"]["share_of_range"]
+        floor, answers = floors(split, metric.id), split["answers"]
         if split["dataset"]["dataset"] != dataset:
             dataset = split["dataset"]["dataset"]
             table.add_row(f"[bold]{dataset}[/bold]")
@@ -50,25 +49,23 @@ def scorecard(report: Mapping[str, Any]) -> Table:
             f" {name.removeprefix(f'{dataset}-')}",
             split["champion"] + mark,
             f"{_number(entry['value'])} {_interval(entry['interval'])}",
-            *(_number(value) for value in (floor["control"], floor["train_mean"], ceiling(split, metric.id))),
-            "-" if reached is None else f"{100 * reached:.0f} %",
-            _beats(split["answers"]),
+            _number(floor["control"]) + _beaten(answers["versus_control"]),
+            _number(floor["train_mean"]) + _beaten(answers["versus_train_mean"]),
+            "-" if answers["share_of_range"] is None else f"{100 * answers['share_of_range']:.0f} %",
         )
     said = [
-        "The champion was chosen on validation conditions. Floors: control predicts no change, mean the",
-        "mean perturbed train profile. Ceiling: a replicate of the measured cells; share: how far from the",
-        "best trivial answer to it. Beats: floors it is better than, by a paired test over conditions.",
+        "The champion was chosen on validation conditions. Floors: control predicts no",
+        "change, mean the mean perturbed train profile; + marks one that the champion is",
+        "clearly better than (paired test over conditions). Share: how far it is from the",
+        "best trivial answer to a replicate of the measured cells.",
     ]
-    said += [f"* best on test, which took no part in the choice: {'; '.join(better_on_test)}"] if better_on_test else []
+    said += [f"* best on test, which took no part: {better}" for better in better_on_test]
     table.caption = "\n".join(said)
     return table
 
 
-def _beats(answers: Mapping[str, Any]) -> str:
-    """Floors that the champion is clearly better than."""
-    words = {"versus_control": "control", "versus_train_mean": "mean"}
-    beaten = [word for key, word in words.items() if answers[key]["verdict"] == "better"]
-    return "both" if len(beaten) == len(words) else "".join(beaten) or "none"
+def _beaten(answer: Mapping[str, Any]) -> str:
+    return " +" if answer["verdict"] == "better" else "  "
 
 
 def _number(value: float | None) -> str:

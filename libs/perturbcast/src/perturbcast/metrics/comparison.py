@@ -19,7 +19,7 @@ from scipy.special import ndtr
 
 from perturbcast.schema import Condition
 
-__all__ = ["Cells", "CellsByGene", "Comparison", "Means", "Truth", "drawn_genes"]
+__all__ = ["Cells", "CellsByGene", "Comparison", "CountedCells", "Means", "Truth", "cell_count", "drawn_genes"]
 
 T = TypeVar("T")
 
@@ -57,6 +57,20 @@ def drawn_genes(cells: Cells, row: int, genes: np.ndarray, *, limit: int, seed: 
     if isinstance(cells, CellsByGene):
         return cells.draw_genes(row, genes, limit=limit, seed=seed)
     return cells.draw(row, limit=limit, seed=seed)[:, genes]
+
+
+@runtime_checkable
+class CountedCells(Protocol):
+    """Cells that can be counted without being made."""
+
+    def size(self, row: int) -> int:
+        """Number of all cells of condition ``row``."""
+        ...
+
+
+def cell_count(cells: Cells, row: int) -> int:
+    """Number of all cells of condition ``row``."""
+    return cells.size(row) if isinstance(cells, CountedCells) else int(cells.matrix(row).shape[0])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterator, Sequence
 import numpy as np
 import scipy.sparse as sp
 
-from perturbcast.metrics.comparison import Cells, Comparison
+from perturbcast.metrics.comparison import Cells, Comparison, cell_count
 
 __all__ = ["control_energies", "distance_sum", "group_sizes", "pair_sums"]
 
@@ -67,7 +67,7 @@ def control_energies(cells: Cells, rows: np.ndarray, comparison: Comparison) -> 
         comparison: keeps the sums; its truth keeps those that predictions share.
     """
     controls = comparison.sides()[2]
-    n, m = group_sizes(cells, rows, comparison), group_sizes(controls, rows, comparison)
+    n, m = group_sizes(cells, rows), group_sizes(controls, rows)
     across = pair_sums(cells, controls, rows, comparison)
     within = pair_sums(cells, cells, rows, comparison)
     energies: np.ndarray = 2 * across / (n * m) - within / n**2 - pair_sums(controls, controls, rows, comparison) / m**2
@@ -98,16 +98,9 @@ def pair_sums(a: Cells, b: Cells, rows: Sequence[int] | np.ndarray, comparison: 
     return np.array([kept[row][key] for row, key in keys.items()])
 
 
-def group_sizes(cells: Cells, rows: Sequence[int] | np.ndarray, comparison: Comparison) -> np.ndarray:
+def group_sizes(cells: Cells, rows: Sequence[int] | np.ndarray) -> np.ndarray:
     """Number of cells of each condition [row]."""
-    sizes = []
-    for row in rows:
-        key = ("size", cells.key(row))
-        sums = _kept(comparison, row, frozenset((cells.key(row),)))
-        if key not in sums:
-            sums[key] = cells.matrix(row).shape[0]
-        sizes.append(sums[key])
-    return np.array(sizes, dtype=np.float64)
+    return np.array([cell_count(cells, int(row)) for row in rows], dtype=np.float64)
 
 
 def _kept(comparison: Comparison, row: int, groups: frozenset[Hashable]) -> dict[Hashable, float]:

@@ -59,7 +59,7 @@ def score(comparison: Comparison, config: Config) -> np.ndarray:
         raise ValueError("The E-distance compares cells; this comparison holds means only. Leave the metric out.")
     rows = np.arange(len(truth.conditions))
     scores = np.full(len(rows), np.nan)
-    n, m = (group_sizes(side, rows, comparison) for side in (truth.cells, comparison.cells))
+    n, m = (group_sizes(side, rows) for side in (truth.cells, comparison.cells))
     defined = np.minimum(n, m) >= 2
     whole = defined & (np.maximum(n, m) <= config.max_cells)
     if (n * m)[whole].sum() * len(truth.genes) < SHARED:

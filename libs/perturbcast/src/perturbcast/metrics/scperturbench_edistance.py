@@ -49,7 +49,7 @@ def score(comparison: Comparison, config: Config) -> np.ndarray:
     scores = np.empty(len(rows))
     whole = np.zeros(len(rows), dtype=bool)
     if config.top >= len(truth.genes):
-        n, m = (group_sizes(side, rows, comparison) for side in (cells, predicted_cells))
+        n, m = (group_sizes(side, rows) for side in (cells, predicted_cells))
         whole = np.maximum(n, m) <= config.max_cells
         scores[whole] = _of_whole_groups(comparison, rows[whole], n[whole], m[whole])
     genes = top_genes(truth, config.top)

@@ -8,18 +8,26 @@ from typing import Annotated
 import typer
 
 from perturbcast.errors import UsageError
+from perturbcast.schema import Split
 from perturbcast.stages.layout import PARTS, load_fold, open_data, split_files
 from perturbcast.stages.progress import track
-from perturbcast.stages.resources import recorded
+from perturbcast.stages.resources import recording
 from perturbcast.stores import control_means, predictions
-from perturbcast.training import load_model
+from perturbcast.training import TrainedModel, load_model
 
 
-@recorded("predict")
 def command(
     split: Annotated[Path, typer.Option(help="Split folder (all folds) or one fold_K.json.")],
-    model: Annotated[Path, typer.Option(help="What 'perturbcast train' wrote: a folder of fold_K/ model directories.")],
-    out: Annotated[Path, typer.Option(help="Folder for fold_K/{validation,test}.npz.")],
+    model: Annotated[
+        Path,
+        typer.Option(
+            help="What 'perturbcast train' wrote: a folder of fold_K/ model directories, or a folder of such folders."
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for fold_K/{validation,test}.npz; below it MODEL/ where there are several models."),
+    ],
     part: Annotated[list[str] | None, typer.Option(help="validation or test; both if not given.")] = None,
     data: Annotated[
         Path | None, typer.Option(help="Dataset [default: artifacts/datasets/<dataset of the split>.h5ad]")
@@ -30,23 +38,46 @@ def command(
     Control cells of each condition's context are the input; perturbed cells are not read.
 
         perturbcast predict --split splits/mine --model models/mine/linear --out predictions/mine/linear
+        perturbcast predict --split splits/mine --model models/mine --out predictions/mine
     """
     parts = part or list(PARTS)
     unknown = sorted(set(parts) - set(PARTS))
     if unknown:
         raise UsageError(f"A part to predict is one of {', '.join(PARTS)}; got {', '.join(unknown)}.")
+    models = _models(model, out)
     cells = open_data(split, data)
     controls = control_means(cells)
-    for file in track(split_files(split), f"predict {split.name} with {model.name}"):
-        fold = load_fold(file, cells)
-        trained = load_model(model / f"fold_{fold.fold}")
-        if trained.split_hash != fold.hash:
-            raise ValueError(
-                f"A model answers the fold that it was trained on; {model / f'fold_{fold.fold}'} belongs to split "
-                f"{trained.split_hash[:12]}, {file} is {fold.hash[:12]}. Train on this split, or give the other one."
-            )
-        for name in parts:
-            conditions = fold.conditions[name]
-            inputs = {c.context: controls[c.context] for c in conditions}
-            answer = trained.predict(conditions, control_means=inputs)
-            predictions.write(answer, out / f"fold_{fold.fold}" / f"{name}.npz")
+    folds = {file: load_fold(file, cells) for file in split_files(split)}
+    for source, target in track(list(models.items()), f"predict {split.name} with {', '.join(m.name for m in models)}"):
+        with recording("predict", target):
+            for file, fold in folds.items():
+                trained = _trained(source, file, fold)
+                for name in parts:
+                    conditions = fold.conditions[name]
+                    inputs = {c.context: controls[c.context] for c in conditions}
+                    answer = trained.predict(conditions, control_means=inputs)
+                    predictions.write(answer, target / f"fold_{fold.fold}" / f"{name}.npz")
+
+
+def _models(model: Path, out: Path) -> dict[Path, Path]:
+    """Folder of each model -> where its predictions go."""
+    if any(model.glob("fold_*")):
+        return {model: out}
+    inside = sorted(folder for folder in model.glob("*") if any(folder.glob("fold_*")))
+    if not inside:
+        raise UsageError(
+            f"A model is a folder of fold_K/ directories that 'perturbcast train' wrote; {model} is none and holds "
+            "none. Train first."
+        )
+    return {folder: out / folder.name for folder in inside}
+
+
+def _trained(model: Path, file: Path, fold: Split) -> TrainedModel:
+    directory = model / f"fold_{fold.fold}"
+    trained = load_model(directory)
+    if trained.split_hash != fold.hash:
+        raise ValueError(
+            f"A model answers the fold that it was trained on; {directory} belongs to split "
+            f"{trained.split_hash[:12]}, {file} is {fold.hash[:12]}. Train on this split, or give the other one."
+        )
+    return trained

@@ -6,12 +6,13 @@ logs them to MLflow, and ``report`` gathers them into resources.csv.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import json
 import resource
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,32 +21,38 @@ import pandas as pd
 from perturbcast.stages.layout import ARTIFACTS
 from perturbcast.stores.atomic import write_json
 
-__all__ = ["FOLDER", "of_model", "recorded", "table"]
+__all__ = ["FOLDER", "of_model", "recorded", "recording", "table"]
 
 FOLDER = ARTIFACTS / "resources"
 
 
-def recorded(stage: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorates a command whose ``out`` is ``artifacts/*/SPLIT/MODEL``: keeps what a run that ended well took.
+@contextlib.contextmanager
+def recording(stage: str, out: Path) -> Iterator[None]:
+    """Keeps what the block took, if it ends well and ``out`` is ``artifacts/*/SPLIT/MODEL``.
 
-    Peak memory is that of the process, which in the pipeline runs one command. Other values of ``out`` keep nothing.
+    Peak memory is that of the process up to the end of the block.
     """
+    wall, cpu = time.perf_counter(), time.process_time()
+    yield
+    if len(out.parts) == 4 and out.parts[0] == ARTIFACTS.name:
+        taken = {
+            "wall_s": time.perf_counter() - wall,
+            "cpu_s": time.process_time() - cpu,
+            "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,  # Linux counts kilobytes
+        }
+        write_json(FOLDER / stage / out.parts[2] / f"{out.parts[3]}.json", taken)
+
+
+def recorded(stage: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorates a command of one model with ``recording`` of its option ``out``."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(command)
 
         @functools.wraps(command)
         def measured(*args: Any, **options: Any) -> None:
-            wall, cpu = time.perf_counter(), time.process_time()
-            command(*args, **options)
-            out = Path(signature.bind(*args, **options).arguments["out"])
-            if len(out.parts) == 4 and out.parts[0] == ARTIFACTS.name:
-                taken = {
-                    "wall_s": time.perf_counter() - wall,
-                    "cpu_s": time.process_time() - cpu,
-                    "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,  # Linux counts kilobytes
-                }
-                write_json(FOLDER / stage / out.parts[2] / f"{out.parts[3]}.json", taken)
+            with recording(stage, Path(signature.bind(*args, **options).arguments["out"])):
+                command(*args, **options)
 
         return measured
 
