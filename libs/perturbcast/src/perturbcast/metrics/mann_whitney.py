@@ -86,8 +86,13 @@ def adjusted(p_value: np.ndarray) -> np.ndarray:
 
 
 def surety(fdr: np.ndarray) -> np.ndarray:
-    """-log10(FDR), clipped to 0 and 10, in float32 as the reference keeps its tables."""
-    return -np.log10(np.clip(fdr.astype(np.float32), np.float32(1e-10), np.float32(1.0)))
+    """-log10(FDR), clipped to 0 and 10, in float32 as the reference keeps its tables.
+
+    The reference divides the natural logarithm by that of 10, both rounded to float32. This rounding alone decides
+    which FDRs a few float32 apart are tied (numpy's float32 log10 rounds some of them otherwise).
+    """
+    clipped = np.clip(fdr.astype(np.float32), np.float32(1e-10), np.float32(1.0))
+    return -(np.log(clipped.astype(np.float64)).astype(np.float32) / np.float32(np.log(10.0)))
 
 
 def _test(comparison: Comparison, cells: Cells, mean: np.ndarray, control: np.ndarray) -> DifferentialExpression:
