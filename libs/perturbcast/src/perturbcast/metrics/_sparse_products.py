@@ -12,10 +12,12 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-__all__ = ["LANES", "VECTORS", "add_products"]
+from perturbcast.metrics.distance_tiles import WIDTH
+
+__all__ = ["add_products"]
 
 LANES = 16  # float32 numbers of a vector; a processor with shorter ones takes several instructions for each
-VECTORS = 4  # vectors of a row of the tile: as many sums are under way at once as one addition takes cycles
+VECTORS = WIDTH // LANES  # as many sums are under way at once as one addition takes cycles
 UNROLLED = 4  # non-zeros per turn of the loop
 
 _LONG, _SHORT, _FLOAT = ir.IntType(64), ir.IntType(32), ir.FloatType()
@@ -43,8 +45,8 @@ def add_products(
         genes: uint32, the row of the tile that each goes with.
         first: first non-zero.
         last: one after the last.
-        tile: [gene, LANES * VECTORS] float32.
-        product: [row, LANES * VECTORS] float32.
+        tile: [gene, WIDTH] float32.
+        product: [row, WIDTH] float32.
         row: which row of ``product``.
     """
     signature = types.void(data, genes, first, last, tile, product, row)

@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from perturbcast.metrics.comparison import Cells, Comparison, cell_count
+from perturbcast.metrics.distance_tiles import WIDTH, TiledCells
 
 __all__ = ["control_energies", "distance_sum", "group_sizes", "pair_sums"]
 
@@ -146,74 +147,24 @@ def _is_sparse(x: sp.csr_matrix) -> bool:
 
 
 def _sparse_sums(groups: list[sp.csr_matrix], other: sp.csr_matrix, centre: np.ndarray) -> list[float]:
-    walked, tiles = [_Walked(group, centre) for group in groups], _Walked(other, centre)
+    walked = [_tiled(group, centre) for group in groups]
+    tiles = _tiled(other, centre)
     sums = [0.0] * len(groups)
-    for first in range(0, tiles.n, tiles.width):
+    for first in range(0, tiles.n, WIDTH):
         tile = tiles.tile(first)
         for k, group in enumerate(walked):
-            sums[k] += group.distances(0, group.n, *tile)
+            sums[k] += group.distances(0, group.n, tile)
     return sums
 
 
 def _sparse_within(group: sp.csr_matrix, centre: np.ndarray) -> float:
-    walked = _Walked(group, centre)
+    cells = _tiled(group, centre)
     total = 0.0
-    for first in range(0, walked.n, walked.width):
-        last = min(first + walked.width, walked.n)
-        tile = walked.tile(first)
-        total += walked.distances(first, last, *tile) + 2 * walked.distances(last, walked.n, *tile)
+    for first in range(0, cells.n, WIDTH):
+        last, tile = min(first + WIDTH, cells.n), cells.tile(first)
+        total += cells.distances(first, last, tile) + 2 * cells.distances(last, cells.n, tile)
     return total
 
 
-class _Walked:
-    """Cells whose non-zeros go through tiles, and which can be tiles themselves."""
-
-    def __init__(self, x: sp.csr_matrix, centre: np.ndarray) -> None:
-        from perturbcast.metrics import _distance_sums
-
-        self._compiled = _distance_sums
-        self.n, self.width = x.shape[0], _distance_sums.WIDTH
-        x = x if x.has_sorted_indices else x.sorted_indices()
-        # in the one set of types that is compiled
-        self._data = x.data.astype(np.float32, copy=False)
-        self._genes = x.indices.astype(np.int32, copy=False).view(np.uint32)
-        self._start = x.indptr.astype(np.int64, copy=False)
-        self._centre = centre
-        self._square, self._shift = np.empty(self.n), np.empty(self.n)
-        self._parts = np.empty((self.n, -(-x.shape[1] // _distance_sums.GENES) + 1), dtype=np.int64)
-        _distance_sums.measure(
-            self._data, self._genes, self._start, centre, self._square, self._shift, self._parts
-        )
-
-    def tile(self, first: int) -> tuple[np.ndarray, np.ndarray]:
-        """Some cells from ``first`` on, dense and centred [gene, width], and their squared lengths."""
-        last = min(first + self.width, self.n)
-        tile = _in_line((len(self._centre), self.width))
-        self._compiled.spread(self._data, self._genes, self._start, first, last, self._centre, tile)
-        return tile, self._square[first:last]
-
-    def distances(self, first: int, last: int, tile: np.ndarray, tile_square: np.ndarray) -> float:
-        """Sum over the pairs of cells ``first`` to ``last`` and those of a tile."""
-        product = _in_line((self._compiled.BATCH, self.width))
-        total: float = self._compiled.add_distances(
-            self._data,
-            self._genes,
-            self._parts,
-            first,
-            last,
-            self._square,
-            self._shift,
-            tile,
-            tile_square,
-            COINCIDENT,
-            product,
-        )
-        return total
-
-
-def _in_line(shape: tuple[int, int]) -> np.ndarray:
-    """Room for float32 numbers that begins with a cache line, so that no vector lies across two."""
-    line = 64
-    room = np.empty(shape[0] * shape[1] * 4 + line, dtype=np.uint8)
-    begin = -room.ctypes.data % line
-    return room[begin : begin + shape[0] * shape[1] * 4].view(np.float32).reshape(shape)
+def _tiled(group: sp.csr_matrix, centre: np.ndarray) -> TiledCells:
+    return TiledCells(group, centre=centre, coincident=COINCIDENT)

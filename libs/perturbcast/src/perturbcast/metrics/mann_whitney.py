@@ -18,6 +18,7 @@ import functools
 import itertools
 import sys
 from collections.abc import Hashable, Iterator
+from types import SimpleNamespace
 
 import numpy as np
 import scipy.sparse as sp
@@ -139,20 +140,26 @@ def _tested(cells: Cells, rows: list[int], controls: _Controls) -> Iterator[np.n
 
 def _of_groups(groups: list[sp.csr_matrix], controls: _Controls) -> np.ndarray:
     """p-values [group, gene] by the normal approximation with tie and continuity correction."""
-    from perturbcast.metrics._rank_sums import rank_sums
-
     columns = _sorted_columns(groups)
     n = np.array([[group.shape[0] for group in groups]])
     m = controls.cells
-    u, tie_term = rank_sums(
-        controls.columns.values,
+    u, tie_term = np.empty((2, *columns.stored.shape))
+    sorted_values = controls.columns.values, columns.values
+    if any(values.dtype != np.float32 for values in sorted_values):
+        rank_sums, sorted_values = _kernels().wide_rank_sums, tuple(x.astype(np.float64) for x in sorted_values)
+    else:
+        rank_sums = _kernels().rank_sums
+    rank_sums(
+        sorted_values[0],
         controls.columns.start,
         m,
         controls.ties,
-        columns.values,
+        sorted_values[1],
         columns.groups,
         columns.start,
         (n - columns.stored).astype(np.float64),
+        u,
+        tie_term,
     )
     total = n + m
     variance = n * m / 12 * (total + 1 - tie_term / (total * np.maximum(total - 1, 1)))
@@ -190,8 +197,6 @@ class _Controls:
 
 
 def _sorted_columns(groups: list[sp.csr_matrix]) -> _Columns:
-    from perturbcast.metrics._rank_sums import place
-
     genes = groups[0].shape[1]
     parts = [(group.data, group.indices.astype(np.int32, copy=False)) for group in groups]
     # zeros that a file stores are zeros all the same
@@ -204,10 +209,11 @@ def _sorted_columns(groups: list[sp.csr_matrix]) -> _Columns:
     owners, values = keys.view(np.int32)[::2], keys.view(np.float32)[1::2]
     packed = sys.byteorder == "little" and all(_is_positive_float32(data) for data, _ in parts)
     if not packed:
-        values = np.empty(start[-1], dtype=groups[0].dtype)
+        values = np.empty(start[-1])
+    place = _kernels().place if packed else _kernels().wide_place
     position = start[:-1].copy()
     for number, (data, index) in enumerate(parts):
-        place(data, index, number, position, values, owners)
+        place(data.astype(values.dtype, copy=False), index, number, position, values, owners)
     for low, high in itertools.pairwise(start.tolist()):
         if packed:
             keys[low:high].sort()  # numpy sorts these by vector instructions
@@ -215,6 +221,13 @@ def _sorted_columns(groups: list[sp.csr_matrix]) -> _Columns:
             order = np.argsort(values[low:high], kind="stable")  # stable: groups came in their order
             values[low:high], owners[low:high] = values[low:high][order], owners[low:high][order]
     return _Columns(values=values, groups=owners, start=start, stored=stored)
+
+
+@functools.cache
+def _kernels() -> SimpleNamespace:
+    from perturbcast.metrics.native import load
+
+    return load("perturbcast.metrics._rank_sums")
 
 
 def _is_positive_float32(values: np.ndarray) -> bool:
