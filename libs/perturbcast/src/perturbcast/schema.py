@@ -12,11 +12,13 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
+
+if TYPE_CHECKING:  # whoever makes a table has imported it: it takes as long as scoring a small pair of files
+    import pandas as pd
 
 __all__ = [
     "CONTROL",
@@ -39,8 +41,13 @@ REQUIRED_OBS = ("perturbation", "is_control", "context")
 
 def repeated(names: Iterable[str]) -> list[str]:
     """Names that occur more than once, in order of first repetition."""
-    index = pd.Index(list(names))
-    return [str(name) for name in index[index.duplicated()].unique()]
+    known: set[str] = set()
+    twice: dict[str, None] = {}
+    for name in names:
+        if name in known:
+            twice.setdefault(name)
+        known.add(name)
+    return list(map(str, twice))
 
 
 def canonical_perturbation(label: str) -> str:
@@ -213,9 +220,9 @@ class PerturbationData:
         Raises:
             ValueError: a barcode is not in the data.
         """
-        position = self.obs.index.get_indexer(pd.Index(barcodes))
+        position = self.obs.index.get_indexer(list(barcodes))
         if (position < 0).any():
-            absent = pd.Index(barcodes)[position < 0]
+            absent = [barcode for barcode, place in zip(barcodes, position, strict=True) if place < 0]
             raise ValueError(
                 f"Every barcode of a part is a cell of the dataset; {len(absent)} are not, first {absent[0]!r}. "
                 f"The split was made from other data than {self.dataset!r}."

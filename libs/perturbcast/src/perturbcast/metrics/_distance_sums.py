@@ -1,7 +1,8 @@
 """Compiled part of the distances: non-zeros of cells against a dense tile of other cells.
 
-Loaded by ``native``, which imports this module to compile it and not again. A product of a cell with a tile takes the cell's non-zeros alone, which beats a dense matrix product below some 60 %
-of non-zeros and is many times faster at the 5 to 15 % of usual single-cell data.
+Loaded by ``native``, which imports this module to compile it and not again. A product of a cell with a tile takes the
+cell's non-zeros alone, which beats a dense matrix product below some 60 % of non-zeros and is many times faster at the
+5 to 15 % of usual single-cell data.
 """
 
 from __future__ import annotations
@@ -37,9 +38,7 @@ def spread(
             tile[genes[k], cell - first] += data[k]
 
 
-@kernel(
-    "none(float32[::1], uint32[::1], int64[::1], float32[::1], float64[::1], float64[::1], int64[:, ::1])"
-)
+@kernel("none(float32[::1], uint32[::1], int64[::1], float32[::1], float64[::1], float64[::1], int64[:, ::1])")
 def measure(
     data: np.ndarray,
     genes: np.ndarray,

@@ -40,9 +40,7 @@ class TiledCells:
         self._lengths = np.empty(self.n)
         self._square, self._shift = Arguments.of(self._lengths), Arguments.of(np.empty(self.n))
         self._parts = Arguments.of(np.empty((self.n, -(-x.shape[1] // GENES) + 1), dtype=np.int64))
-        _kernels().measure(
-            self._data, self._genes, self._start, self._centre, self._square, self._shift, self._parts
-        )
+        _kernels().measure(self._data, self._genes, self._start, self._centre, self._square, self._shift, self._parts)
 
     def tile(self, first: int) -> tuple[Arguments, Arguments]:
         """``WIDTH`` cells from ``first`` on, or those that are left: [gene, WIDTH] and their squared lengths."""

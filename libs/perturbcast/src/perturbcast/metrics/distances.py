@@ -20,7 +20,7 @@ TILE = 512  # cells; a tile of distances is 1 MB in float32
 BLOCK = 2048  # cells that go through the tiles of another group together
 # |a|^2 + |b|^2 - 2ab loses what is below a few float32 roundings of its terms: cells closer than that coincide
 COINCIDENT = 4e-6
-SPARSE = 0.35  # share of non-zeros above which a dense product is faster
+SPARSE = 0.6  # share of non-zeros above which a dense product is faster
 Group = np.ndarray | sp.csr_matrix
 
 

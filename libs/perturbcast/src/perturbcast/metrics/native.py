@@ -102,7 +102,8 @@ def _machine() -> Any:
 def _file(module: str) -> Path:
     """Where the machine code of a module is kept: its name says what it belongs to."""
     found = importlib.util.find_spec(module)
-    assert found is not None and found.origin is not None
+    assert found is not None
+    assert found.origin is not None
     source = Path(found.origin)
     # a kernel may call functions of the private modules beside its own
     sources = b"\0".join(path.read_bytes() for path in sorted(source.parent.glob("_*.py")))

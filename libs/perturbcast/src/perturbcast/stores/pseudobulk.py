@@ -14,7 +14,6 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 
 from perturbcast.schema import CONTROL, Condition, PerturbationData
@@ -108,7 +107,7 @@ def effects(data: PerturbationData, *, cells: Sequence[str], conditions: Sequenc
     Raises:
         ValueError: a condition has no cell among ``cells``, or its context has no controls.
     """
-    position = data.obs.index.get_indexer(pd.Index(cells))
+    position = data.obs.index.get_indexer(list(cells))
     perturbation = data.obs["perturbation"].astype(str).to_numpy()
     context = data.obs["context"].astype(str).to_numpy()
     is_control = data.obs["is_control"].to_numpy()
