@@ -70,8 +70,11 @@ class MeasuredCells:
         return self._by_gene[key][:, genes].toarray(order="C").astype(np.float32, copy=False)
 
     def matrix(self, row: int) -> sp.csr_matrix:
-        """All cells [cell, gene] of condition ``row``; not to be written to, it may be part of ``x``."""
-        return select_rows(self.x, self.rows[row])
+        """All cells [cell, gene] of condition ``row`` in the order of ``x``, so that neighbours there are not copied.
+
+        Not to be written to: it may be part of ``x``.
+        """
+        return select_rows(self.x, np.sort(self.rows[row]))
 
     def size(self, row: int) -> int:
         """Number of cells of condition ``row``."""

@@ -11,9 +11,16 @@ import numpy as np
 
 from perturbcast.metrics.native import kernel
 
-__all__ = ["KERNELS", "place", "rank_sums", "wide_place", "wide_rank_sums"]
+__all__ = ["KERNELS", "count", "place", "rank_sums", "wide_place", "wide_rank_sums"]
 
-KERNELS = ("place", "rank_sums", "wide_place", "wide_rank_sums")
+KERNELS = ("count", "place", "rank_sums", "wide_place", "wide_rank_sums")
+
+
+@kernel("none(int32[::1], int64[::1])")
+def count(genes: np.ndarray, counts: np.ndarray) -> None:
+    """Count how often each gene occurs [gene], onto what is there."""
+    for i in range(len(genes)):
+        counts[genes[i]] += 1
 
 
 def _place(

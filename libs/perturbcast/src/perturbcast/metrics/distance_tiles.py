@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from types import SimpleNamespace
+from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
 
 from perturbcast.metrics.native import Arguments, load
 
-__all__ = ["BATCH", "GENES", "WIDTH", "TiledCells"]
+__all__ = ["BATCH", "GENES", "WIDTH", "Room", "TiledCells"]
 
 # constants of the compiled part, so that its loops over a tile become vector instructions
 WIDTH = 64  # cells of a tile
 BATCH = 256  # cells that go through a tile together
 GENES = 192  # genes of a tile that stay in the nearest cache while a batch goes through: 48 KB
 LINE = 64  # bytes of a cache line
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Room:
+    """What distances are computed in, one tile after the other.
+
+    Attributes:
+        tile: [gene, WIDTH] float32.
+        product: [BATCH, WIDTH] float32.
+    """
+
+    tile: Arguments
+    product: Arguments
+
+    @classmethod
+    def of(cls, genes: int) -> Self:
+        return cls(tile=_in_line(genes, WIDTH), product=_in_line(BATCH, WIDTH))
 
 
 class TiledCells:
@@ -42,17 +61,14 @@ class TiledCells:
         self._parts = Arguments.of(np.empty((self.n, -(-x.shape[1] // GENES) + 1), dtype=np.int64))
         _kernels().measure(self._data, self._genes, self._start, self._centre, self._square, self._shift, self._parts)
 
-    def tile(self, first: int) -> tuple[Arguments, Arguments]:
-        """``WIDTH`` cells from ``first`` on, or those that are left: [gene, WIDTH] and their squared lengths."""
+    def spread(self, first: int, room: Room) -> Arguments:
+        """Make a tile of ``WIDTH`` cells from ``first`` on, or of those that are left; their squared lengths."""
         last = min(first + WIDTH, self.n)
-        tile = Arguments.of(_room(len(self._centre.array), WIDTH))
-        _kernels().spread(self._data, self._genes, self._start, first, last, self._centre, tile)
-        return tile, Arguments.of(self._lengths[first:last])
+        _kernels().spread(self._data, self._genes, self._start, first, last, self._centre, room.tile)
+        return Arguments.of(self._lengths[first:last])
 
-    def distances(self, first: int, last: int, tile: tuple[Arguments, Arguments]) -> float:
-        """Sum over the pairs of cells ``first`` to ``last`` and those of a tile."""
-        dense, square = tile
-        product = Arguments.of(_room(BATCH, WIDTH))
+    def distances(self, first: int, last: int, room: Room, lengths: Arguments) -> float:
+        """Sum over the pairs of cells ``first`` to ``last`` and those of the tile, which have these squared lengths."""
         total: float = _kernels().add_distances(
             self._data,
             self._genes,
@@ -61,10 +77,10 @@ class TiledCells:
             last,
             self._square,
             self._shift,
-            dense,
-            square,
+            room.tile,
+            lengths,
             self._coincident,
-            product,
+            room.product,
         )
         return total
 
@@ -74,9 +90,9 @@ def _kernels() -> SimpleNamespace:
     return load("perturbcast.metrics._distance_sums")
 
 
-def _room(rows: int, columns: int) -> np.ndarray:
+def _in_line(rows: int, columns: int) -> Arguments:
     """Room for float32 numbers that begins with a cache line, so that no vector lies across two."""
     size = rows * columns * 4
     room = np.empty(size + LINE, dtype=np.uint8)
     begin = -room.ctypes.data % LINE
-    return room[begin : begin + size].view(np.float32).reshape(rows, columns)
+    return Arguments.of(room[begin : begin + size].view(np.float32).reshape(rows, columns))

@@ -12,12 +12,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from perturbcast.metrics.comparison import Cells, Comparison, cell_count
-from perturbcast.metrics.distance_tiles import WIDTH, TiledCells
+from perturbcast.metrics.distance_tiles import WIDTH, Room, TiledCells
 
 __all__ = ["control_energies", "distance_sum", "group_sizes", "pair_sums"]
 
 TILE = 512  # cells; a tile of distances is 1 MB in float32
-BLOCK = 2048  # cells that go through the tiles of another group together
+BLOCK = 4096  # cells that go through the tiles of another group together
 # |a|^2 + |b|^2 - 2ab loses what is below a few float32 roundings of its terms: cells closer than that coincide
 COINCIDENT = 4e-6
 SPARSE = 0.6  # share of non-zeros above which a dense product is faster
@@ -148,21 +148,21 @@ def _is_sparse(x: sp.csr_matrix) -> bool:
 
 def _sparse_sums(groups: list[sp.csr_matrix], other: sp.csr_matrix, centre: np.ndarray) -> list[float]:
     walked = [_tiled(group, centre) for group in groups]
-    tiles = _tiled(other, centre)
+    tiles, room = _tiled(other, centre), Room.of(len(centre))
     sums = [0.0] * len(groups)
     for first in range(0, tiles.n, WIDTH):
-        tile = tiles.tile(first)
+        lengths = tiles.spread(first, room)
         for k, group in enumerate(walked):
-            sums[k] += group.distances(0, group.n, tile)
+            sums[k] += group.distances(0, group.n, room, lengths)
     return sums
 
 
 def _sparse_within(group: sp.csr_matrix, centre: np.ndarray) -> float:
-    cells = _tiled(group, centre)
+    cells, room = _tiled(group, centre), Room.of(len(centre))
     total = 0.0
     for first in range(0, cells.n, WIDTH):
-        last, tile = min(first + WIDTH, cells.n), cells.tile(first)
-        total += cells.distances(first, last, tile) + 2 * cells.distances(last, cells.n, tile)
+        last, lengths = min(first + WIDTH, cells.n), cells.spread(first, room)
+        total += cells.distances(first, last, room, lengths) + 2 * cells.distances(last, cells.n, room, lengths)
     return total
 
 

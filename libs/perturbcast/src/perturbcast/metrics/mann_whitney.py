@@ -200,9 +200,10 @@ def _sorted_columns(groups: list[sp.csr_matrix]) -> _Columns:
     genes = groups[0].shape[1]
     parts = [(group.data, group.indices.astype(np.int32, copy=False)) for group in groups]
     # zeros that a file stores are zeros all the same
-    stored = np.stack(
-        [np.bincount(index if data.all() else index[data != 0], minlength=genes) for data, index in parts], axis=1
-    )
+    counts = np.zeros((len(groups), genes), dtype=np.int64)
+    for number, (data, index) in enumerate(parts):
+        _kernels().count(index if data.all() else index[data != 0], counts[number])
+    stored = np.ascontiguousarray(counts.T)
     start = np.concatenate([[0], np.cumsum(stored.sum(axis=1))])
     keys = np.empty(start[-1], dtype=np.uint64)
     # group in the low half, value in the high one: positive float32 values sort like the integers of their bits
