@@ -23,7 +23,7 @@ LINE = 64  # bytes of a cache line
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Room:
-    """What distances are computed in, one tile after the other.
+    """What distances to one tile are computed in.
 
     Attributes:
         tile: [gene, WIDTH] float32.
@@ -34,8 +34,10 @@ class Room:
     product: Arguments
 
     @classmethod
-    def of(cls, genes: int) -> Self:
-        return cls(tile=_in_line(genes, WIDTH), product=_in_line(BATCH, WIDTH))
+    def some(cls, genes: int, number: int) -> list[Self]:
+        """Room for several tiles that are looked at one after the other."""
+        product = _in_line(BATCH, WIDTH)
+        return [cls(tile=_in_line(genes, WIDTH), product=product) for _ in range(number)]
 
 
 class TiledCells:
