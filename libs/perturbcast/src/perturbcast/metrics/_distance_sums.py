@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from perturbcast.metrics._sparse_products import add_products
-from perturbcast.metrics.distance_tiles import BATCH, GENES
+from perturbcast.metrics._sparse_products import LANES, add_products, fetch
+from perturbcast.metrics.distance_tiles import BATCH, GENES, WIDTH
 from perturbcast.metrics.native import kernel
 
 __all__ = ["KERNELS", "add_distances", "measure", "spread"]
 
 KERNELS = ("spread", "measure", "add_distances")
+AHEAD = 2  # cells
+FETCHED = 48  # non-zeros of a cell: a quarter of a stretch
 _REORDER = {"reassoc", "contract", "nsz", "arcp"}  # sums in any order; NaN and infinity keep their meaning
 
 
@@ -116,6 +118,15 @@ def add_distances(
         for stretch in range(parts.shape[1] - 1):
             for i in range(n):
                 low, high = parts[begin + i, stretch], parts[begin + i, stretch + 1]
+                # what comes next is on its way meanwhile: a gene of the tile, the non-zeros of a cell
+                gene = (stretch + 1) * GENES + i
+                if i < GENES and gene < tile.shape[0]:
+                    for vector in range(WIDTH // LANES):
+                        fetch(tile, gene * WIDTH + vector * LANES)
+                ahead = parts[min(begin + i + AHEAD, last - 1), stretch]
+                for vector in range(FETCHED // LANES):
+                    fetch(data, ahead + vector * LANES)
+                    fetch(genes, ahead + vector * LANES)
                 add_products(data, genes, low, high, tile, product, i)
         for i in range(n):
             part = 0.0

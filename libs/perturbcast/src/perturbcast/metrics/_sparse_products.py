@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 
 from perturbcast.metrics.distance_tiles import WIDTH
 
-__all__ = ["add_products"]
+__all__ = ["LANES", "add_products", "fetch"]
 
 LANES = 16  # float32 numbers of a vector; a processor with shorter ones takes several instructions for each
 VECTORS = WIDTH // LANES  # as many sums are under way at once as one addition takes cycles
@@ -51,6 +51,22 @@ def add_products(
     """
     signature = types.void(data, genes, first, last, tile, product, row)
     return signature, _generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def fetch(typing_context: Any, array: Any, position: Any) -> Any:  # noqa: ARG001
+    """Have the processor bring what lies at a position of an array, counted without its axes, into its cache."""
+    return types.void(array, position), _generate_fetch
+
+
+def _generate_fetch(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    start = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+    place = builder.bitcast(builder.gep(start, [arguments[1]]), ir.IntType(8).as_pointer())
+    kind = ir.FunctionType(ir.VoidType(), [place.type, _SHORT, _SHORT, _SHORT])
+    for_reading, to_the_nearest, of_data = _SHORT(0), _SHORT(3), _SHORT(1)
+    prefetch = builder.module.declare_intrinsic("llvm.prefetch", [place.type], kind)
+    builder.call(prefetch, [place, for_reading, to_the_nearest, of_data])
+    return context.get_dummy_value()
 
 
 def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
