@@ -20,8 +20,8 @@ import numpy as np
 
 __all__ = ["BLOCK", "WINDOW", "BlockOrder"]
 
-BLOCK = 64  # rows: about one compressed chunk of a file with 300 measured genes a cell
-WINDOW = 8192  # rows: 128 blocks
+BLOCK = 128  # rows: a compressed chunk or two of a file with 300 measured genes a cell
+WINDOW = 8192  # rows: 64 blocks
 LANES = 8
 _BLOCKS, _WITHIN = 1, 2  # what a draw is for; numpy takes [a, b] and [a, b, 0] for one seed
 

@@ -12,9 +12,8 @@ import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import h5py
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
@@ -22,6 +21,9 @@ import scipy.sparse as sp
 from perturbcast.errors import UsageError
 from perturbcast.schema import label_digest, positions
 from perturbcast.stores.h5ad import meta_of
+
+if TYPE_CHECKING:  # imported when a file is read: stages that read none start sooner
+    import h5py
 
 __all__ = ["CellFile", "MatrixFile"]
 
@@ -66,6 +68,7 @@ class CellFile:
                 f"A dataset is an .h5ad file; {path} does not exist. Make it with 'perturbcast import', "
                 "'perturbcast import-h5ad' or 'perturbcast simulate'."
             )
+        import h5py
         from anndata.io import read_elem
 
         try:
@@ -139,6 +142,8 @@ class MatrixFile:
 
     @property
     def file(self) -> h5py.File:
+        import h5py
+
         if self._open is None or self._open[0] != os.getpid():
             self._open = os.getpid(), h5py.File(self.path, "r", rdcc_nbytes=CACHE, rdcc_nslots=4099)
         return self._open[1]

@@ -216,6 +216,9 @@ class CellReader:
             )
         self.position = int(state["position"])
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_window": None, "_pool": None}  # another process reads its own
+
     def _signature(self) -> str:
         order, digest = self.order, hashlib.sha256(self.rows.tobytes())
         for rows in () if self.groups is None else self.groups.members:
