@@ -28,8 +28,8 @@ if TYPE_CHECKING:  # imported when a file is read: stages that read none start s
 __all__ = ["CellFile", "MatrixFile"]
 
 GAP = 16  # rows between two wanted ones that are read and dropped: cheaper than another read
-CACHE = 2**24  # bytes of open chunks per array: the end of one run is the beginning of the next
-SLICE = 2**22  # entries that are hashed at once
+CACHE = 2**22  # bytes of open chunks per array: the end of one run is the beginning of the next
+SLICE = 2**18  # entries that are hashed at once
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

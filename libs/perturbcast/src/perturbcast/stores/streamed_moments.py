@@ -17,7 +17,7 @@ from perturbcast.stores.cell_file import CellFile
 
 __all__ = ["RUN", "streamed_moments"]
 
-RUN = 8192  # rows that are read at once
+RUN = 2048  # rows that are read at once
 
 
 def streamed_moments(cells: CellFile, groups: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,8 @@
 """Minibatches of cells as tensors, read in this process or in others ahead of the training step.
 
 Other processes read whole windows as sparse rows; dense batches are cut here. The stream is therefore the same for any
-number of them, and so is the position that a checkpoint keeps: batches taken, whatever has been read ahead.
+number of them, and so is the position that a checkpoint keeps: batches taken, whatever has been read ahead. Each process
+opens the file for itself.
 """
 
 from __future__ import annotations
@@ -56,7 +57,6 @@ class CellLoader:
             batch_size=None,
             num_workers=self.workers,
             collate_fn=_as_it_is,
-            multiprocessing_context="spawn",  # a forked process would share this one's file and threads
             prefetch_factor=1,
         )
         for number, x in zip(range(first, last), windows, strict=True):
