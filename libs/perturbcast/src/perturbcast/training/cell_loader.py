@@ -1,8 +1,8 @@
 """Minibatches of cells as tensors, read in this process or in others ahead of the training step.
 
 Other processes read whole windows as sparse rows; dense batches are cut here. The stream is therefore the same for any
-number of them, and so is the position that a checkpoint keeps: batches taken, whatever has been read ahead. Each process
-opens the file for itself.
+number of them, and so is the position that a checkpoint keeps: batches taken, whatever has been read ahead. Each
+process opens the file for itself.
 """
 
 from __future__ import annotations
