@@ -159,3 +159,26 @@ def test_memory_does_not_grow_with_the_cells(sizes):
     small, large = json.loads(run.stdout)
     assert 18_000 * 200 * 8 / 2**20 > 27
     assert large - small < 12, f"{small:.0f} MB, then {large:.0f} MB"
+
+
+@pytest.mark.parametrize("packing", [{}, {"compression": "lzf"}, {"compression": "gzip", "shuffle": True}], ids=str)
+def test_a_file_that_is_packed_otherwise_gives_the_same_rows(data, path, tmp_path, packing):
+    other = tmp_path / "other.h5ad"
+    other.write_bytes(path.read_bytes())
+    with h5py.File(other, "r+") as file:
+        for name in ("X/data", "X/indices"):
+            values = file[name][()]
+            del file[name]
+            file.create_dataset(name, data=values, **packing)
+    rows = np.arange(684)[::-5]
+    np.testing.assert_array_equal(CellFile.open(other).rows(rows).toarray(), data.x[rows].toarray())
+
+
+def test_a_damaged_chunk_is_an_error_and_not_other_numbers(path, tmp_path):
+    damaged = tmp_path / "damaged.h5ad"
+    damaged.write_bytes(path.read_bytes())
+    with h5py.File(damaged, "r+") as file:
+        packed = file["X/data"]
+        packed.id.write_direct_chunk((0,), b"\x78\x01" + b"\x55" * 40)
+    with pytest.raises(ValueError, match=r"a part of .*damaged.h5ad cannot be unpacked"):
+        CellFile.open(damaged)

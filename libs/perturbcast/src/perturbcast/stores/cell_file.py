@@ -10,9 +10,9 @@ import dataclasses
 import hashlib
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -20,15 +20,11 @@ import scipy.sparse as sp
 
 from perturbcast.errors import UsageError
 from perturbcast.schema import label_digest, positions
+from perturbcast.stores.chunked_array import ChunkedArray
 from perturbcast.stores.h5ad import meta_of
-
-if TYPE_CHECKING:  # imported when a file is read: stages that read none start sooner
-    import h5py
 
 __all__ = ["CellFile", "MatrixFile"]
 
-GAP = 16  # rows between two wanted ones that are read and dropped: cheaper than another read
-CACHE = 2**22  # bytes of open chunks per array: the end of one run is the beginning of the next
 SLICE = 2**18  # entries that are hashed at once
 
 
@@ -68,7 +64,7 @@ class CellFile:
                 f"A dataset is an .h5ad file; {path} does not exist. Make it with 'perturbcast import', "
                 "'perturbcast import-h5ad' or 'perturbcast simulate'."
             )
-        import h5py
+        import h5py  # here: stages that read no file start sooner
         from anndata.io import read_elem
 
         try:
@@ -135,48 +131,40 @@ class MatrixFile:
 
     def __init__(self, path: Path, start: np.ndarray) -> None:
         self.path, self.start = path, start
-        self._open: tuple[int, h5py.File] | None = None
+        self._open: tuple[int, ChunkedArray, ChunkedArray] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": None}  # a file handle does not go to another process
 
     @property
-    def file(self) -> h5py.File:
+    def arrays(self) -> tuple[ChunkedArray, ChunkedArray]:
+        """Values and gene numbers."""
         import h5py
 
         if self._open is None or self._open[0] != os.getpid():
-            self._open = os.getpid(), h5py.File(self.path, "r", rdcc_nbytes=CACHE, rdcc_nslots=4099)
-        return self._open[1]
+            file = h5py.File(self.path, "r")
+            self._open = os.getpid(), ChunkedArray(file["X/data"]), ChunkedArray(file["X/indices"])
+        return self._open[1:]
 
     def read(self, wanted: np.ndarray, *, genes: int) -> sp.csr_matrix:
         """The rows of the file at ``wanted``, which ascends without repeats."""
-        counts = self.start[wanted + 1] - self.start[wanted]
-        start = np.concatenate([[0], np.cumsum(counts)])
+        start = np.concatenate([[0], np.cumsum(self.start[wanted + 1] - self.start[wanted])])
         data, indices = np.empty(start[-1], dtype=np.float32), np.empty(start[-1], dtype=np.int32)
-        stored, columns = self.file["X/data"], self.file["X/indices"]
-        for first, last in _runs(wanted):
-            a, b = self.start[wanted[first]], self.start[wanted[last - 1] + 1]
-            keep: Any = slice(None)
-            if b - a != start[last] - start[first]:  # a gap was bridged
-                keep = np.repeat(self.start[wanted[first:last]] - a - start[first:last], counts[first:last])
-                keep += np.arange(start[first], start[last])
-            data[start[first] : start[last]] = stored[a:b][keep]
-            indices[start[first] : start[last]] = columns[a:b][keep]
+        edges = [0, *(np.flatnonzero(np.diff(wanted) > 1) + 1).tolist(), len(wanted)]
+        runs = list(itertools.pairwise(edges)) if len(wanted) else []
+        for array, out in zip(self.arrays, (data, indices), strict=True):
+            for first, last in runs:
+                begin, end = int(self.start[wanted[first]]), int(self.start[wanted[last - 1] + 1])
+                array.read(begin, end, out[start[first] : start[last]])
         return sp.csr_matrix((data, indices, start), shape=(len(wanted), genes))
 
     def digest(self) -> Any:
         """sha256 over the matrix, as ``schema.content_hash`` begins; a slice at a time."""
         digest = hashlib.sha256()
-        for name, kind in (("X/data", "<f4"), ("X/indices", "<i8")):
-            array = self.file[name]
+        for array, kind in zip(self.arrays, ("<f4", "<i8"), strict=True):
             for first in range(0, len(array), SLICE):
-                digest.update(np.ascontiguousarray(array[first : first + SLICE], dtype=kind).tobytes())
+                piece = np.empty(min(SLICE, len(array) - first), dtype=kind)
+                array.read(first, first + len(piece), piece)
+                digest.update(piece.tobytes())
         digest.update(np.ascontiguousarray(self.start, dtype="<i8").tobytes())
         return digest
-
-
-def _runs(wanted: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Places [first, last) in ``wanted`` that are read at once."""
-    cuts = np.flatnonzero(np.diff(wanted) > GAP) + 1
-    edges = [0, *cuts.tolist(), len(wanted)]
-    return itertools.pairwise(edges) if len(wanted) else iter(())
