@@ -32,6 +32,8 @@ __all__ = [
     "canonical_perturbation",
     "content_hash",
     "gene_list_hash",
+    "label_digest",
+    "positions",
     "repeated",
 ]
 
@@ -91,12 +93,33 @@ def content_hash(x: sp.csr_matrix, genes: Sequence[str], obs: pd.DataFrame) -> s
     digest = hashlib.sha256()
     for array, dtype in ((x.data, "<f4"), (x.indices, "<i8"), (x.indptr, "<i8")):
         digest.update(np.ascontiguousarray(array, dtype=dtype).tobytes())
+    return label_digest(digest, genes, obs).hexdigest()
+
+
+def label_digest(matrix: Any, genes: Sequence[str], obs: pd.DataFrame) -> Any:
+    """``matrix``, a sha256 over X, continued over names and labels."""
     labels: list[Iterable[str]] = [genes, obs.index.astype(str)]
     labels += [obs[column].astype(str) for column in (*REQUIRED_OBS, "batch") if column in obs]
     for names in labels:
-        digest.update("\n".join(names).encode())
-        digest.update(b"\0")
-    return digest.hexdigest()
+        matrix.update("\n".join(names).encode())
+        matrix.update(b"\0")
+    return matrix
+
+
+def positions(obs: pd.DataFrame, barcodes: Sequence[str], *, dataset: str) -> np.ndarray:
+    """Row numbers of the named cells, in the order given.
+
+    Raises:
+        ValueError: a barcode is not in the data.
+    """
+    position = obs.index.get_indexer(list(barcodes))
+    if (position < 0).any():
+        absent = [barcode for barcode, place in zip(barcodes, position, strict=True) if place < 0]
+        raise ValueError(
+            f"Every barcode of a part is a cell of the dataset; {len(absent)} are not, first {absent[0]!r}. "
+            f"The split was made from other data than {dataset!r}."
+        )
+    return position
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -214,19 +237,17 @@ class PerturbationData:
         uncontrolled = set(self.uncontrolled)
         return tuple(sorted(Condition(p, c) for p, c in pairs if c not in uncontrolled))
 
+    def rows(self, index: np.ndarray) -> sp.csr_matrix:
+        """Expression [row, gene] of the cells at ``index``, in the order given."""
+        return self.x[index]
+
     def subset(self, barcodes: Sequence[str]) -> PerturbationData:
         """The named cells, in the order given.
 
         Raises:
             ValueError: a barcode is not in the data.
         """
-        position = self.obs.index.get_indexer(list(barcodes))
-        if (position < 0).any():
-            absent = [barcode for barcode, place in zip(barcodes, position, strict=True) if place < 0]
-            raise ValueError(
-                f"Every barcode of a part is a cell of the dataset; {len(absent)} are not, first {absent[0]!r}. "
-                f"The split was made from other data than {self.dataset!r}."
-            )
+        position = positions(self.obs, barcodes, dataset=self.dataset)
         return dataclasses.replace(self, x=self.x[position], obs=self.obs.iloc[position])
 
 

@@ -9,7 +9,7 @@ import typer
 
 from perturbcast.errors import UsageError
 from perturbcast.schema import Split
-from perturbcast.stages.layout import PARTS, load_fold, open_data, split_files
+from perturbcast.stages.layout import PARTS, load_fold, open_cells, open_data, split_files
 from perturbcast.stages.progress import track
 from perturbcast.stages.resources import recording
 from perturbcast.stores import control_means, predictions
@@ -32,6 +32,9 @@ def command(
     data: Annotated[
         Path | None, typer.Option(help="Dataset [default: artifacts/datasets/<dataset of the split>.h5ad]")
     ] = None,
+    on_disk: Annotated[
+        bool, typer.Option("--on-disk", help="Leave cells on disk: for a dataset larger than memory.")
+    ] = False,
 ) -> None:
     """Predict the delta, its variance and its intervals for the validation and test conditions of every fold.
 
@@ -45,7 +48,7 @@ def command(
     if unknown:
         raise UsageError(f"A part to predict is one of {', '.join(PARTS)}; got {', '.join(unknown)}.")
     models = _models(model, out)
-    cells = open_data(split, data)
+    cells = open_cells(split, data) if on_disk else open_data(split, data)
     controls = control_means(cells)
     folds = {file: load_fold(file, cells) for file in split_files(split)}
     for source, target in track(list(models.items()), f"predict {split.name} with {', '.join(m.name for m in models)}"):

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from perturbcast import catalog, graphs
-from perturbcast.stages.layout import load_fold, of_fold, open_data, split_files
+from perturbcast.stages.layout import load_fold, of_fold, open_cells, open_data, split_files
 from perturbcast.stages.params import model_plugin, options
 from perturbcast.stages.progress import track
 from perturbcast.stages.resources import recorded
@@ -31,6 +31,9 @@ def command(
     data: Annotated[
         Path | None, typer.Option(help="Dataset [default: artifacts/datasets/<dataset of the split>.h5ad]")
     ] = None,
+    on_disk: Annotated[
+        bool, typer.Option("--on-disk", help="Leave cells on disk: for a dataset larger than memory.")
+    ] = False,
     params: Annotated[Path | None, typer.Option(help="Parameter file [default: params.yaml, if there is one]")] = None,
     graph: Annotated[
         list[Path] | None,
@@ -62,7 +65,7 @@ def command(
     """
     plugin, config = model_plugin(model, dict(options(context.args)), params)
     by_gradient = getattr(catalog.load("models", plugin), "BY_GRADIENT", False)
-    cells = open_data(split, data)
+    cells = open_cells(split, data) if on_disk else open_data(split, data)
     kept = checkpoints or out.with_name(f".{out.name}.checkpoints")
     for file in track(split_files(split), f"train {model} on {split.name}"):
         fold = load_fold(file, cells)

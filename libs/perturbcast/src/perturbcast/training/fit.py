@@ -17,14 +17,15 @@ from perturbcast.calibration import Calibration, calibrate
 from perturbcast.graphs import GeneGraph
 from perturbcast.models import TrainingSet, Validation
 from perturbcast.schema import PerturbationData, Split
-from perturbcast.stores import control_means, effects
+from perturbcast.stores import CellFile, control_means, effects
+from perturbcast.stores.cell_sample import sample
 from perturbcast.training.trained_model import TrainedModel
 
 __all__ = ["fit"]
 
 
 def fit(
-    data: PerturbationData,
+    data: PerturbationData | CellFile,
     split: Split,
     *,
     kind: str,
@@ -38,7 +39,8 @@ def fit(
     """Fit ``plugin`` with ``config`` on the train part and calibrate it.
 
     Args:
-        data: the dataset that the split was made for.
+        data: the dataset that the split was made for, in memory or on disk. On disk, effects come from passes over the
+            file, and a model that looks at cells is given a sample of the train part.
         split: one frozen fold.
         kind: the model's name in params.yaml.
         plugin: module in ``models/``.
@@ -66,7 +68,7 @@ def fit(
         TrainingSet(
             effects=measured,
             truth=data.truth,
-            cells=train,
+            cells=sample(train, seed=seed) if isinstance(train, CellFile) else train,
             graphs={graph.name: graph.matched(data.genes) for graph in graphs},
             ood_axes=split.ood_axes,
             validation=validation,
@@ -95,7 +97,7 @@ def fit(
     return dataclasses.replace(fitted, calibration=_calibrate(fitted, data, split))
 
 
-def _calibrate(fitted: TrainedModel, data: PerturbationData, split: Split) -> Calibration:
+def _calibrate(fitted: TrainedModel, data: PerturbationData | CellFile, split: Split) -> Calibration:
     cells = split.parts["calibration"]
     visible = data.subset([*cells, *split.parts["train"], *split.parts["control_input"]])
     measured = effects(visible, cells=cells, conditions=split.conditions["calibration"])

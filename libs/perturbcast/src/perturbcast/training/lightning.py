@@ -156,6 +156,9 @@ class _Descent(pl.LightningModule):
         if self.task.score is not None and self.global_step == 0:
             self._look()
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        return {name: tensor.to(device) for name, tensor in batch.items()}  # Lightning looks into every kind of batch
+
     def training_step(self, batch: Mapping[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
         if batch_idx == self.steps_done:
             seed_step(self.task.seed, self.steps_done + 1, rank=self.trainer.global_rank)
@@ -167,7 +170,8 @@ class _Descent(pl.LightningModule):
         self.steps_done = step = self.global_step
         loss = self.trainer.strategy.reduce(outputs["loss"].detach(), reduce_op="mean")
         self.history.append((step, float(loss)))
-        self.log("loss", loss, prog_bar=True)
+        if self.trainer.progress_bar_callback is not None:
+            self.log("loss", loss, prog_bar=True)
         if self.task.score is not None and step % self.task.settings.every == 0:
             self._look()
         if self.trainer.world_size > 1:
