@@ -38,6 +38,7 @@ VERBS = {
     "split": "split",
     "splits": "splits",
     "graph": "graph",
+    "pretrain": "pretrain",
     "train": "train",
     "ablate": "ablate",
     "predict": "predict",

@@ -36,12 +36,14 @@ if TYPE_CHECKING:
     import torch
 
     from perturbcast.nn.intervention import Intervention
+    from perturbcast.nn.state import PretrainedState
 
 __all__ = ["Config", "Model"]
 
 BY_GRADIENT = True  # 'perturbcast train' gives it a validation part to stop by, and Lightning to train with
 ROWS_AT_ONCE = 32  # of a prediction: memory does not grow with the number of conditions
 COMPONENTS = 8  # gene features
+SHARES = ("dropout", "beta", "warmup", "encoder_coverage")  # fields between 0 and 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,12 @@ class Config:
         rounds: of propagation, in edges from the perturbed gene.
         perturbation: ``features`` of target genes, or ``id``: a trained vector for each perturbation of train.
         context: ``none``, ``id`` (a trained vector for each context of train) or ``features`` of its control profile.
-        state: encoder of the control profile: ``none``, ``mlp`` or ``transformer``.
+        state: encoder of the control profile: ``none``, ``mlp``, ``transformer``, or the ``pretrained`` one of
+            ``encoder``.
+        encoder: directory of an encoder that 'perturbcast pretrain' made, or a folder of fold_K/ of them; empty for
+            none.
+        encoder_tuned: train the encoder further; else its weights stay as they are.
+        encoder_coverage: least share of the encoder's genes that the data must have, 0 to 1.
         operator: ``additive`` heads, contextual ``bases`` or ``fused``.
         bases: number of contextual bases.
         adapter: to the context: ``none``, ``film``, ``lowrank`` or ``experts``.
@@ -83,7 +90,10 @@ class Config:
     rounds: int = 2
     perturbation: Literal["features", "id"] = "features"
     context: Literal["none", "id", "features"] = "features"
-    state: Literal["none", "mlp", "transformer"] = "none"
+    state: Literal["none", "mlp", "transformer", "pretrained"] = "none"
+    encoder: str = ""
+    encoder_tuned: bool = False
+    encoder_coverage: float = 0.9
     operator: Literal["additive", "bases", "fused"] = "bases"
     bases: int = 4
     adapter: Literal["none", "film", "lowrank", "experts"] = "none"
@@ -108,7 +118,7 @@ class Config:
         bad = [f"{name} = {getattr(self, name)}" for name in positive if getattr(self, name) < 1]
         bad += [f"{n} = {getattr(self, n)}" for n in ("learning_rate", "clip") if getattr(self, n) <= 0]
         bad += [f"{n} = {getattr(self, n)}" for n in ("weight_decay", "combination_weight") if getattr(self, n) < 0]
-        bad += [f"{n} = {getattr(self, n)}" for n in ("dropout", "beta", "warmup") if not 0 <= getattr(self, n) <= 1]
+        bad += [f"{n} = {getattr(self, n)}" for n in SHARES if not 0 <= getattr(self, n) <= 1]
         bad += [] if self.width % 2 == 0 else [f"width = {self.width}"]
         if bad:
             raise ValueError(
@@ -119,6 +129,12 @@ class Config:
             raise ValueError(
                 f"The operator 'bases' reads perturbation and context; a state of {self.state!r} would change nothing. "
                 "Use operator 'fused' or 'additive', or state 'none'."
+            )
+        if (self.state == "pretrained") != bool(self.encoder) or (self.encoder_tuned and not self.encoder):
+            raise ValueError(
+                f"A pretrained state has an encoder, and only such a state reads one; state = {self.state}, encoder = "
+                f"{self.encoder!r}, encoder_tuned = {self.encoder_tuned}. Give both state 'pretrained' and the "
+                "directory of an encoder, or neither."
             )
         if not self.graphs and (self.gate != "none" or self.shuffle):
             raise ValueError(
@@ -144,6 +160,9 @@ class Model:
         gene_features: [G, k].
         profile_axes: [a, G].
         tokens: [T] columns that a transformer reads.
+        encoder: objective, parameters, sha256 and coverage of the pretrained encoder; empty without one.
+        encoder_columns: [E] column of each of its genes, -1 where the data has none; ``encoder_centre`` and
+            ``encoder_scale`` [E] of its inputs. Its weights are among ``weights``.
     """
 
     config: dict[str, Any]
@@ -163,16 +182,20 @@ class Model:
     gene_features: np.ndarray
     profile_axes: np.ndarray
     tokens: np.ndarray
+    encoder: dict[str, Any]
+    encoder_columns: np.ndarray
+    encoder_centre: np.ndarray
+    encoder_scale: np.ndarray
 
     @classmethod
     def fit(cls, train: TrainingSet, config: Config, *, generator: np.random.Generator) -> Self:
         """Describe the train conditions as unseen ones, train, keep the weights.
 
         Raises:
-            ValueError: there are no train conditions, or a graph is missing or of other genes.
+            ValueError: there are no train conditions, or a graph or encoder is missing or of other genes.
             UsageError: torch is not installed.
         """
-        from perturbcast.nn import descent, heads  # here, so that the catalog lists this module without torch
+        from perturbcast.nn import descent, heads, state  # here, so that the catalog lists this module without torch
 
         effects = train.effects.select(np.argsort([f"{c.perturbation}\0{c.context}" for c in train.effects.conditions]))
         if len(effects.conditions) == 0:
@@ -196,6 +219,8 @@ class Model:
         for _ in range(config.members):
             seed = int(generator.integers(2**31))
             network = untrained._network(seed=seed)
+            if train.encoder is not None and isinstance(network.encode, state.PretrainedState):
+                network.encode.encoder.load_state_dict(train.encoder.network().state_dict(), strict=True)
             learn(
                 descent.Task(
                     network=network,
@@ -207,7 +232,7 @@ class Model:
                         **{f.name: getattr(config, f.name) for f in dataclasses.fields(descent.Settings)}
                     ),
                     seed=seed,
-                    config=dataclasses.asdict(config),
+                    config=dataclasses.asdict(config) | {"encoder_sha256": untrained.encoder.get("sha256", "")},
                 )
             )
             members.append([parameter.detach().cpu().numpy() for parameter in network.parameters()])
@@ -225,6 +250,7 @@ class Model:
         targets = sorted({t for c in effects.conditions for t in c.targets})
         measured = set(effects.genes)
         control = np.unique(effects.control, axis=0)
+        encoder, columns, centre, scale = _encoder(train, config)
         return cls(
             config=dataclasses.asdict(config),
             genes=list(effects.genes),
@@ -243,6 +269,10 @@ class Model:
             gene_features=_gene_features(effects, train.cells),
             profile_axes=_profile_axes(control),
             tokens=np.sort(np.argsort(-_variability(effects, train.cells), kind="stable")[: config.variable_genes]),
+            encoder=encoder,
+            encoder_columns=columns,
+            encoder_centre=centre,
+            encoder_scale=scale,
         )
 
     @property
@@ -347,6 +377,8 @@ class Model:
             "features": described.features,
             "base": described.base,
         }
+        if self.encoder:
+            rows["control"] = control
         return {name: _tensor(value) for name, value in rows.items()}
 
     def _said(self, condition: Condition) -> tuple[str, ...]:
@@ -387,6 +419,7 @@ class Model:
                     for a, b in itertools.pairwise(ends)
                 ],
                 tokens=torch.from_numpy(self.tokens.copy()),
+                pretrained=self._pretrained() if self.encoder else None,
             )
         if member is None:
             return network
@@ -404,6 +437,28 @@ class Model:
                 at += parameter.numel()
         return network
 
+    def _pretrained(self) -> PretrainedState:
+        """The state's encoder before its weights are loaded."""
+        import torch
+
+        from perturbcast.encoders.encoder import untrained
+        from perturbcast.nn.panel import Panel
+        from perturbcast.nn.state import PretrainedState
+
+        panel = Panel(
+            torch.from_numpy(self.encoder_columns.copy()),
+            centre=_tensor(self.encoder_centre),
+            scale=_tensor(self.encoder_scale),
+        )
+        parameters = self.encoder["parameters"]
+        return PretrainedState(
+            panel,
+            untrained(self.encoder["objective"], parameters, genes=len(self.encoder_columns)),
+            encoded=int(parameters["width"]),
+            width=self.config["width"],
+            tuned=self.config["encoder_tuned"],
+        )
+
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
     import torch
@@ -413,6 +468,28 @@ def _tensor(array: np.ndarray) -> torch.Tensor:
 
 def _part(described: Described, part: slice) -> Described:
     return Described(base=described.base[part], features=described.features[part], notes=described.notes[part])
+
+
+def _encoder(train: TrainingSet, config: Config) -> tuple[dict[str, Any], np.ndarray, np.ndarray, np.ndarray]:
+    """Record, columns, centre and scale of the encoder that the config asks for; empty ones where it asks for none."""
+    nothing = np.zeros(0, dtype=np.float32)
+    if config.state != "pretrained":
+        return {}, np.zeros(0, dtype=np.int64), nothing, nothing
+    found = train.encoder
+    if found is None:
+        raise ValueError(
+            f"cgio uses the encoder that it is given; {config.encoder!r} was not. 'perturbcast train' reads it; a call "
+            "of 'fit' takes it as 'encoder'."
+        )
+    columns, coverage = found.columns(train.effects.genes, at_least=config.encoder_coverage)
+    record = {
+        "objective": found.objective,
+        "parameters": dict(found.parameters),
+        "sha256": found.hash,
+        "coverage": f"{coverage}",
+        "missing": list(coverage.missing),
+    }
+    return record, columns, found.centre, found.scale
 
 
 def _graphs(train: TrainingSet, config: Config, *, generator: np.random.Generator) -> list[GeneGraph]:

@@ -16,6 +16,7 @@ from perturbcast.graphs import GeneGraph
 from perturbcast.schema import Split
 from perturbcast.stages.layout import load_fold, of_fold, open_data, split_files
 from perturbcast.stages.params import model_plugin, options
+from perturbcast.stages.pretrained import encoder_of
 from perturbcast.stores.atomic import write_bytes
 from perturbcast.training.ablation import PLUGIN, WHOLE, Row, ablate, variants
 from perturbcast.training.validation import STOP_BY
@@ -71,7 +72,16 @@ def command(
     console.print(f"{metric} on validation, {seeds} seeds; difference to the whole model, paired over conditions")
     whole: Row | None = None
     lines = ["variant,value,difference,low,high,conditions"]
-    for row in ablate(cells, folds, config, seeds=range(seeds), graphs=of, only=only or (), metric=metric):
+    for row in ablate(
+        cells,
+        folds,
+        config,
+        seeds=range(seeds),
+        graphs=of,
+        encoder=lambda fold: encoder_of(config, fold.fold),
+        only=only or (),
+        metric=metric,
+    ):
         whole = whole or row
         difference = row.values - whole.values
         difference = difference[np.isfinite(difference)]

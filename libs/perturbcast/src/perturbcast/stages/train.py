@@ -13,6 +13,7 @@ import typer
 from perturbcast import catalog, graphs
 from perturbcast.stages.layout import load_fold, of_fold, open_data, split_files
 from perturbcast.stages.params import model_plugin, options
+from perturbcast.stages.pretrained import encoder_of
 from perturbcast.stages.progress import track
 from perturbcast.stages.resources import recorded
 from perturbcast.training import fit, save_model
@@ -55,6 +56,8 @@ def command(
 
         perturbcast train --split splits/mine --model linear --ridge 1.0 --out models/mine/linear
 
+    A model whose state is pretrained takes its encoder from --encoder, a directory or a folder of fold_K/.
+
     Test and validation cells are not read into anything fitted. A model that learns by gradient looks at validation
     conditions to stop, and trains under Lightning: the options from --accelerator on are for it. SIGTERM or SIGUSR1
     saves a checkpoint and ends with exit code 75 ('again'); the same command goes on from it, as it does after a kill
@@ -67,7 +70,17 @@ def command(
     for file in track(split_files(split), f"train {model} on {split.name}"):
         fold = load_fold(file, cells)
         loaded = [graphs.load(of_fold(folder, fold.fold)) for folder in graph or ()]
-        ready = functools.partial(fit, cells, fold, kind=model, plugin=plugin, config=config, seed=seed, graphs=loaded)
+        ready = functools.partial(
+            fit,
+            cells,
+            fold,
+            kind=model,
+            plugin=plugin,
+            config=config,
+            seed=seed,
+            graphs=loaded,
+            encoder=encoder_of(config, fold.fold),
+        )
         if not by_gradient:
             save_model(ready(), out / f"fold_{fold.fold}")
             continue

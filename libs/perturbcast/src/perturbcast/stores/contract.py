@@ -87,6 +87,7 @@ def to_contract(
     source: Mapping[str, Any],
     min_cells: int = 20,
     allow_uncontrolled: bool = False,
+    allow_unperturbed: bool = False,
 ) -> tuple[PerturbationData, sp.csr_matrix | None]:
     """Check and convert; the cells on the contract, and their raw counts [cell, gene] where the source has them.
 
@@ -97,6 +98,7 @@ def to_contract(
         source: study, accession, licence, file and so on, for the record.
         min_cells: perturbed conditions with fewer cells are dropped and listed.
         allow_uncontrolled: keep contexts without control cells, marked and left out of every condition.
+        allow_unperturbed: take a dataset without a perturbed cell: encoders are pretrained on it, nothing is split.
 
     Raises:
         UsageError: a column or the control label is not there, or ``min_cells`` is not positive.
@@ -131,7 +133,7 @@ def to_contract(
     if few:
         keep &= is_control | ~np.isin(name_of, list(few))
         steps.append(f"dropped {len(few)} conditions with fewer than {min_cells} cells")
-    if not (keep & ~is_control).any():
+    if not (keep & ~is_control).any() and not (allow_unperturbed and is_control.all()):
         raise ValueError(
             f"A dataset holds at least one perturbed condition of {min_cells} cells; the largest of {dataset!r} has "
             f"{max(sizes, default=0)}. Lower --min-cells, or check --control."
