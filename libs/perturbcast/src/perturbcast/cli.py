@@ -41,6 +41,7 @@ VERBS = {
     "pretrain": "pretrain",
     "train": "train",
     "ablate": "ablate",
+    "modules": "modules",
     "predict": "predict",
     "evaluate": "evaluate",
     "compare": "compare",

@@ -7,8 +7,8 @@ the answer says so; there is no row that was never fitted.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 
@@ -27,27 +27,29 @@ __all__ = ["FeatureChoice", "encode", "gather", "kind_signs"]
 DOWN = ("CRISPRi", "CRISPRko", "knockout", "knockdown")  # kinds that lower the activity of their target
 
 
-class FeatureChoice(Protocol):
-    """What the ``Config`` of a model says about features of targets.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FeatureChoice:
+    """What the ``Config`` of a model that reads features of targets says about them.
 
     Attributes:
         components: features of each computed source, count.
-        expression: whether measured genes have features from expression.
-        gene_sets: a ``.gmt`` file, by path or by its name in the folder ``priors`` of a data folder; empty for none.
-        embedding: a file of embeddings by target name, found likewise; empty for none.
-        graph: name of a given graph; empty for none.
+        expression: whether targets that are measured genes have features from expression of train controls.
+        gene_sets: a ``.gmt`` file, by path or by its name in the folder ``priors`` of a data folder; targets have
+            features from their memberships. Empty for none.
+        embedding: a file of embeddings by target name (``.npz``, ``.csv``, ``.parquet``), found likewise; empty for
+            none.
+        graph: name of a given graph; targets have features from their position in it. Empty for none.
     """
 
-    @property
-    def components(self) -> int: ...
-    @property
-    def expression(self) -> bool: ...
-    @property
-    def gene_sets(self) -> str: ...
-    @property
-    def embedding(self) -> str: ...
-    @property
-    def graph(self) -> str: ...
+    components: int = 10
+    expression: bool = True
+    gene_sets: str = ""
+    embedding: str = ""
+    graph: str = ""
+
+    def __post_init__(self) -> None:
+        if self.components < 1:
+            raise ValueError(f"Features are counted from 1; components is {self.components}. Give 1 or more.")
 
 
 def gather(

@@ -20,7 +20,7 @@ from typing import Self
 
 import numpy as np
 
-from perturbcast.features import gather
+from perturbcast.features import FeatureChoice, gather
 from perturbcast.models.interface import Response, TrainingSet
 from perturbcast.models.spread import effect_variance, sampling_variance
 from perturbcast.schema import Condition
@@ -29,28 +29,19 @@ __all__ = ["Config", "Model"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    """Parameters.
+class Config(FeatureChoice):
+    """Parameters, beside the choice of target features of ``FeatureChoice``.
 
     Attributes:
         k: train perturbations that a new one borrows from, count.
-        components: features of each computed source, count.
-        expression: whether targets that are measured genes have features from expression of train controls.
-        gene_sets: a ``.gmt`` file; targets have features from their memberships.
-        embedding: a file of embeddings by target name (``.npz``, ``.csv``, ``.parquet``).
-        graph: name of a given graph; targets have features from their position in it.
     """
 
     k: int = 10
-    components: int = 10
-    expression: bool = True
-    gene_sets: str = ""
-    embedding: str = ""
-    graph: str = ""
 
     def __post_init__(self) -> None:
-        if self.k < 1 or self.components < 1:
-            raise ValueError(f"Nearest needs k >= 1 and components >= 1; got {self.k} and {self.components}.")
+        super().__post_init__()
+        if self.k < 1:
+            raise ValueError(f"Nearest borrows from at least one perturbation; k is {self.k}. Give 1 or more.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from typing import Self
 
 import numpy as np
 
-from perturbcast.features import TargetFeatures, encode, gather, kind_signs
+from perturbcast.features import FeatureChoice, TargetFeatures, encode, gather, kind_signs
 from perturbcast.models.interface import Response, TrainingSet
 from perturbcast.models.spread import effect_variance
 from perturbcast.schema import Condition
@@ -30,33 +30,25 @@ __all__ = ["Config", "Model"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    """Parameters.
+class Config(FeatureChoice):
+    """Parameters, beside the choice of target features of ``FeatureChoice``.
 
     Attributes:
         ridge: penalty on W; an input block has a mean squared length of 1.
         interaction: length of the block of targets in their contexts, beside 1 of the others: how readily the effect
             of a target differs between contexts; 0 for not at all.
         components: features of each computed source and of the control profile, count.
-        expression: whether targets that are measured genes have features from expression of train controls.
-        gene_sets: a ``.gmt`` file; targets have features from their memberships.
-        embedding: a file of embeddings by target name (``.npz``, ``.csv``, ``.parquet``).
-        graph: name of a given graph; targets have features from their position in it.
     """
 
     ridge: float = 0.3
     interaction: float = 1.0
-    components: int = 10
-    expression: bool = True
-    gene_sets: str = ""
-    embedding: str = ""
-    graph: str = ""
 
     def __post_init__(self) -> None:
-        if self.components < 1 or self.ridge <= 0 or self.interaction < 0:
+        super().__post_init__()
+        if self.ridge <= 0 or self.interaction < 0:
             raise ValueError(
-                f"Ridge needs components >= 1, ridge > 0 and interaction >= 0; got {self.components}, {self.ridge} and "
-                f"{self.interaction}."
+                f"Ridge needs ridge > 0 and interaction >= 0; got {self.ridge} and {self.interaction}. 0.3 and 1 are "
+                "the defaults."
             )
 
 

@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
-from perturbcast import catalog, graphs
-from perturbcast.stages.layout import load_fold, of_fold, open_data, split_files
+from perturbcast import catalog
+from perturbcast.stages.layout import load_fold, open_data, split_files
+from perturbcast.stages.model_inputs import encoder_of, graphs_of
 from perturbcast.stages.params import model_plugin, options
-from perturbcast.stages.pretrained import encoder_of
 from perturbcast.stages.progress import track
 from perturbcast.stages.resources import recorded
 from perturbcast.training import fit, save_model
@@ -56,7 +56,8 @@ def command(
 
         perturbcast train --split splits/mine --model linear --ridge 1.0 --out models/mine/linear
 
-    A model whose state is pretrained takes its encoder from --encoder, a directory or a folder of fold_K/.
+    A graph 'coexpression' that the model names is built from the train controls of each fold unless --graph gives it. A
+    model whose state is pretrained takes its encoder from --encoder, a directory or a folder of fold_K/.
 
     Test and validation cells are not read into anything fitted. A model that learns by gradient looks at validation
     conditions to stop, and trains under Lightning: the options from --accelerator on are for it. SIGTERM or SIGUSR1
@@ -69,7 +70,6 @@ def command(
     kept = checkpoints or out.with_name(f".{out.name}.checkpoints")
     for file in track(split_files(split), f"train {model} on {split.name}"):
         fold = load_fold(file, cells)
-        loaded = [graphs.load(of_fold(folder, fold.fold)) for folder in graph or ()]
         ready = functools.partial(
             fit,
             cells,
@@ -78,8 +78,8 @@ def command(
             plugin=plugin,
             config=config,
             seed=seed,
-            graphs=loaded,
-            encoder=encoder_of(config, fold.fold),
+            graphs=graphs_of(config, fold, cells=cells, folders=graph or ()),
+            encoder=encoder_of(config, fold),
         )
         if not by_gradient:
             save_model(ready(), out / f"fold_{fold.fold}")

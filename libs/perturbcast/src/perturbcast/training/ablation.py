@@ -50,7 +50,7 @@ def variants(config: Any) -> dict[str, dict[str, Any]]:
         found |= {f"gate {kind}": {"gate": kind} for kind in ("none", "scalar", "node", "lowrank", "mlp")}
     found |= {f"context {kind}": {"context": kind} for kind in ("none", "id", "features")}
     if config.operator != "bases":
-        other = {"encoder": "", "encoder_tuned": False}
+        other = {"encoder": "", "encoder_tuned": False} if config.encoder else {}
         found |= {f"state {kind}": {"state": kind, **other} for kind in ("none", "mlp", "transformer")}
     if config.encoder:
         found |= {"encoder frozen": {"encoder_tuned": False}, "encoder tuned": {"encoder_tuned": True}}
