@@ -1,7 +1,8 @@
-"""What a perturbation is made of: the features of its targets, signed by how they were perturbed.
+"""What a perturbation is made of: the features of its targets, signed by how and scaled by how strongly they were hit.
 
 A combination is the sum over its targets, whatever their order. The sign is the kind of the perturbation in that
-context: knock-out and interference -1, activation, drugs and cytokines +1. A target without features adds nothing, and
+context: knock-out and interference -1, activation, drugs and cytokines +1; the scale is the strength of its dose
+(``doses``), 1 where its label states none. A target without features adds nothing, and
 the answer says so; there is no row that was never fitted.
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from perturbcast.features.doses import strengths
 from perturbcast.features.embedding_file import of_file
 from perturbcast.features.expression import of_controls, of_profiles
 from perturbcast.features.graph_position import of_graph
@@ -98,7 +100,10 @@ def kind_signs(cells: PerturbationData | None) -> dict[str, float]:
 
 
 def encode(
-    conditions: Sequence[Condition], features: TargetFeatures, signs: Mapping[str, float]
+    conditions: Sequence[Condition],
+    features: TargetFeatures,
+    signs: Mapping[str, float],
+    doses: Mapping[str, float] | None = None,
 ) -> tuple[np.ndarray, list[list[str]]]:
     """Signed features of conditions [condition, feature], and the targets of each that have none.
 
@@ -106,8 +111,10 @@ def encode(
         conditions: perturbed conditions.
         features: of targets.
         signs: context -> sign; a context that is not in it has the sign of most, +1 on a tie.
+        doses: reference dose by target (``reference_doses`` of train); every dose counts alike if not given.
     """
     usual = -1.0 if sum(signs.values()) < 0 else 1.0
-    rows, missing = features.of([condition.targets for condition in conditions])
+    weights = [strengths(condition, doses or {}) for condition in conditions]
+    rows, missing = features.of([condition.names for condition in conditions], weights)
     sign = np.array([signs.get(condition.context, usual) for condition in conditions])
     return rows * sign[:, None], missing

@@ -8,7 +8,7 @@ described as if it had not been seen (``cross_fitting``), and stops by the split
 
 A target that is a measured gene is known by features of that gene (principal components of train control cells), so
 that one which was never perturbed has a trained vector. Anything else (a drug, a cytokine) is known by its id where
-train holds it; where it does not, the prediction says so.
+train holds it; where it does not, the prediction says so. A dose that the label states scales both.
 
 Axes: B rows, G genes, F features. Needs the extra ``train``; listing and loading the module does not.
 """
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from perturbcast.features import TargetFeatures, kind_signs, principal_axes
+from perturbcast.features import TargetFeatures, kind_signs, principal_axes, reference_doses, strengths
 from perturbcast.features.expression import of_controls
 from perturbcast.graphs import GeneGraph
 from perturbcast.models.cross_fitting import N_FEATURES, Described, Describer, describe_train
@@ -153,6 +153,7 @@ class Model:
         pairs: [perturbation, context] of the P train conditions.
         delta: [P, gene]; ``control`` and ``error`` likewise, as in ``Effects``.
         signs: context -> sign of its perturbations.
+        doses: target -> reference dose, of train; empty where labels state none.
         ids: perturbations with a trained vector; ``contexts`` likewise.
         layout: name and shape of each trained array in ``weights``.
         weights: [member, n] trained arrays, one after the other.
@@ -172,6 +173,7 @@ class Model:
     control: np.ndarray
     error: np.ndarray
     signs: dict[str, float]
+    doses: dict[str, float]
     ids: list[str]
     contexts: list[str]
     layout: list[list[Any]]
@@ -247,7 +249,7 @@ class Model:
         cls, train: TrainingSet, effects: Effects, config: Config, *, generator: np.random.Generator
     ) -> Self:
         graphs = _graphs(train, config, generator=generator)
-        targets = sorted({t for c in effects.conditions for t in c.targets})
+        targets = sorted({name for c in effects.conditions for name in c.names})
         measured = set(effects.genes)
         control = np.unique(effects.control, axis=0)
         encoder, columns, centre, scale = _encoder(train, config)
@@ -259,6 +261,7 @@ class Model:
             control=effects.control,
             error=effects.error,
             signs=kind_signs(train.cells),
+            doses=reference_doses(effects.conditions),
             ids=targets if config.perturbation == "id" else [t for t in targets if t not in measured],
             contexts=sorted({c.context for c in effects.conditions}),
             layout=[],
@@ -284,6 +287,7 @@ class Model:
             level=float(self.control.mean()),
             spread=max(float(self.control.std()), 1e-6),
             signs=self.signs,
+            doses=self.doses,
         )
 
     @property
@@ -362,11 +366,11 @@ class Model:
         place = {gene: i for i, gene in enumerate(self.genes)}
         of_id = {name: i for i, name in enumerate(self.ids)}
         for i, condition in enumerate(conditions):
-            for target in condition.targets:
-                if target in place and self.config["perturbation"] == "features":
-                    dose[i, place[target]] = self.describer.sign(condition.context)
-                if target in of_id:
-                    ids[i, of_id[target]] += 1.0
+            for name, strength in zip(condition.names, strengths(condition, self.doses), strict=True):
+                if name in place and self.config["perturbation"] == "features":
+                    dose[i, place[name]] = self.describer.sign(condition.context) * strength
+                if name in of_id:
+                    ids[i, of_id[name]] += strength
             if condition.context in self.contexts:
                 contexts[i] = np.eye(len(self.contexts))[self.contexts.index(condition.context)]
         rows = {
@@ -383,7 +387,7 @@ class Model:
 
     def _said(self, condition: Condition) -> tuple[str, ...]:
         known = set(self.ids) | (set(self.genes) if self.config["perturbation"] == "features" else set())
-        unknown = [target for target in condition.targets if target not in known]
+        unknown = [name for name in condition.names if name not in known]
         return tuple(f"{target} has no features here: it adds nothing to what the context says" for target in unknown)
 
     def _network(self, *, seed: int = 0, member: int | None = None) -> Intervention:

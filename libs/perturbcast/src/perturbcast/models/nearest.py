@@ -23,7 +23,7 @@ import numpy as np
 from perturbcast.features import FeatureChoice, gather
 from perturbcast.models.interface import Response, TrainingSet
 from perturbcast.models.spread import effect_variance, sampling_variance
-from perturbcast.schema import Condition
+from perturbcast.schema import Condition, dosed
 
 __all__ = ["Config", "Model"]
 
@@ -137,13 +137,14 @@ class Model:
     def _similar(self, target: str, context: str) -> np.ndarray:
         """Rows of the k train perturbations most similar to ``target``, itself left out."""
         place = {name: i for i, name in enumerate(self.named)}
-        if target not in place:
+        of_label = {label: place.get(dosed(label)[0]) for label in (target, *(pair[0] for pair in self.pairs))}
+        if of_label[target] is None:
             return np.zeros(0, dtype=np.int64)
-        others = sorted({pair[0] for pair in self.pairs if pair[0] != target and pair[0] in place})
+        others = sorted({pair[0] for pair in self.pairs if pair[0] != target and of_label[pair[0]] is not None})
         here = {pair[0] for pair in self.pairs if pair[1] == context}
         if here & set(others):
             others = [name for name in others if name in here]
-        likeness = np.array([self.features[place[target]] @ self.features[place[name]] for name in others])
+        likeness = np.array([self.features[of_label[target]] @ self.features[of_label[name]] for name in others])
         best = [others[i] for i in np.argsort(-likeness, kind="stable")[: self.k] if likeness[i] > 1e-9]
         chosen = []
         for name in best:
