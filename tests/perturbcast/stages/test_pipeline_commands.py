@@ -252,6 +252,11 @@ def test_what_a_model_is_made_of_changes_with_its_files_alone(call, tmp_path):
     assert call("modules", "--out", "code").code == 0
     changed = [name for name, content in before.items() if (tmp_path / "code" / name).read_bytes() != content]
     assert changed == ["sets.json"]
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/control.py").write_text("# of a checkout\n")
+    assert call("modules", "--source", "source", "--out", "code").code == 0
+    changed = [name for name in before if (tmp_path / "code" / name).read_bytes() != before[name]]
+    assert changed == ["control.json", "sets.json"]
 
 
 def test_a_preset_trains_and_of_a_folder_of_models_those_are_asked_that_run(call, work):

@@ -23,6 +23,9 @@ FILES = ("gene_sets", "embedding", "encoder")  # fields of a ``Config`` that nam
 
 def command(
     out: Annotated[Path, typer.Option(help="Folder for MODEL.json, one per model that runs.")],
+    source: Annotated[
+        Path | None, typer.Option(help="Folder of the modules; one that it lacks, and all if not given, as installed.")
+    ] = None,
     params: Annotated[Path, typer.Option(help="Parameter file.")] = DEFAULT,
 ) -> None:
     """Write the sha256 of the module and of the files behind every model that the pipeline runs.
@@ -32,9 +35,10 @@ def command(
     found = read(params)
     for name in sorted({*found.run.models, *found.oracle.models}):
         plugin, config = model_plugin(name, {}, params)
-        module = catalog.load("models", plugin).__file__
-        assert module is not None
-        write_json(out / f"{name}.json", {"plugin": plugin, "module": _sha256([Path(module)]), "files": _files(config)})
+        module = source / f"{plugin}.py" if source else None
+        if module is None or not module.is_file():
+            module = Path(str(catalog.load("models", plugin).__file__))
+        write_json(out / f"{name}.json", {"plugin": plugin, "module": _sha256([module]), "files": _files(config)})
 
 
 def _files(config: Any) -> dict[str, str]:
