@@ -11,15 +11,12 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-import perturbcast
 from perturbcast.encoders.encoder import Encoder
 from perturbcast.schema import canonical_hash, gene_list_hash
 from perturbcast.stores import sealed_directory
@@ -34,9 +31,9 @@ KIND = sealed_directory.Kind(
     files=("config.json", "model.safetensors", "curves.json"),
     make="Make one with 'perturbcast pretrain'.",
     again="Pretrain it again",
+    packages=("numpy", "scipy", "anndata", "safetensors", "torch"),
 )
 WEIGHTS = "encoder."
-ENVIRONMENT = ("numpy", "scipy", "anndata", "safetensors", "torch")
 
 Curves = Mapping[str, Sequence[tuple[int, float]]]
 
@@ -66,14 +63,10 @@ def save(encoder: Encoder, directory: Path, *, curves: Curves) -> None:
             },
         )
         write_json(beside / "curves.json", {name: [list(point) for point in curve] for name, curve in curves.items()})
-        environment = {name: version(name) for name in ENVIRONMENT} | {"python": platform.python_version()}
         facts = {
             "cells": encoder.provenance["cells_sha256"],
             "config": canonical_hash({"objective": encoder.objective, "parameters": dict(encoder.parameters)}),
             "encoder": encoder.hash,
-            "code": perturbcast.__version__,
-            "environment": canonical_hash(environment),
-            "versions": environment,
         }
         sealed_directory.seal(beside, KIND, facts)
 

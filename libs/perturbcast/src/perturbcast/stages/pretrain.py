@@ -14,7 +14,15 @@ from perturbcast import catalog, encoders
 from perturbcast.schema import PerturbationData
 from perturbcast.stages.layout import load_fold, split_files
 from perturbcast.stages.params import options
-from perturbcast.stages.train import AGAIN
+from perturbcast.stages.training_options import (
+    AGAIN,
+    Accelerator,
+    CheckpointEvery,
+    Checkpoints,
+    Devices,
+    NumNodes,
+    Precision,
+)
 from perturbcast.stores import h5ad
 from perturbcast.stores.control_cells import control_cells
 
@@ -31,14 +39,12 @@ def command(
         typer.Option(help="Split folder (all folds) or one fold_K.json: train controls are read, no other."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides every draw.")] = 0,
-    accelerator: Annotated[str, typer.Option(help="Where it trains: cpu, gpu or auto.")] = "cpu",
-    devices: Annotated[int, typer.Option(help="Processes (cpu) or cards (gpu) per node.")] = 1,
-    num_nodes: Annotated[int, typer.Option(help="Nodes; start one process per device by torchrun or SLURM.")] = 1,
-    precision: Annotated[str, typer.Option(help="32-true, bf16-mixed or 16-mixed.")] = "32-true",
-    checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints; 0: on a signal only.")] = 0,
-    checkpoints: Annotated[
-        Path | None, typer.Option(help="Folder of checkpoints in progress [default: .NAME.checkpoints beside --out]")
-    ] = None,
+    accelerator: Accelerator = "cpu",
+    devices: Devices = 1,
+    num_nodes: NumNodes = 1,
+    precision: Precision = "32-true",
+    checkpoint_every: CheckpointEvery = 0,
+    checkpoints: Checkpoints = None,
     track: Annotated[bool, typer.Option(help="Log the loss curves to MLflow (MLFLOW_TRACKING_URI).")] = True,
 ) -> None:
     """Pretrain an encoder of the state that a cell is in before it is perturbed.

@@ -16,10 +16,18 @@ from perturbcast.stages.model_inputs import encoder_of, graphs_of
 from perturbcast.stages.params import model_plugin, options
 from perturbcast.stages.progress import track
 from perturbcast.stages.resources import recorded
+from perturbcast.stages.training_options import (
+    AGAIN,
+    Accelerator,
+    CheckpointEvery,
+    Checkpoints,
+    Devices,
+    NumNodes,
+    Precision,
+)
 from perturbcast.training import fit, save_model
 from perturbcast.training.validation import STOP_BY, held_out
 
-AGAIN = 75  # EX_TEMPFAIL of sysexits.h: the same command goes on from where it stopped
 CONTEXT_SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
@@ -41,14 +49,12 @@ def command(
     stop_by: Annotated[
         str, typer.Option(help="Metric of condition means that early stopping looks at, on the validation part.")
     ] = STOP_BY,
-    accelerator: Annotated[str, typer.Option(help="Where a network trains: cpu, gpu or auto.")] = "cpu",
-    devices: Annotated[int, typer.Option(help="Processes (cpu) or cards (gpu) per node.")] = 1,
-    num_nodes: Annotated[int, typer.Option(help="Nodes; start one process per device by torchrun or SLURM.")] = 1,
-    precision: Annotated[str, typer.Option(help="Of a network: 32-true, bf16-mixed or 16-mixed.")] = "32-true",
-    checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints; 0: on a signal only.")] = 0,
-    checkpoints: Annotated[
-        Path | None, typer.Option(help="Folder of checkpoints in progress [default: .NAME.checkpoints beside --out]")
-    ] = None,
+    accelerator: Accelerator = "cpu",
+    devices: Devices = 1,
+    num_nodes: NumNodes = 1,
+    precision: Precision = "32-true",
+    checkpoint_every: CheckpointEvery = 0,
+    checkpoints: Checkpoints = None,
 ) -> None:
     """Fit a model on the train part of every fold and calibrate its intervals on the calibration part.
 

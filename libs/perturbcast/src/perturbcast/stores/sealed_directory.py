@@ -1,7 +1,8 @@
 """A directory that is whole or not there: files without pickles, and a fingerprint that proves each of them.
 
 Written under a temporary name and renamed. ``fingerprint.json`` holds the sha256 of every file, facts of the writer's
-choice, and a sha256 over all of these; a directory without it is half-written, one with another is edited.
+choice, the versions it was written with, and a sha256 over all of these; a directory without it is half-written, one
+with another is edited.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import perturbcast
 from perturbcast.errors import UsageError
 from perturbcast.schema import canonical_hash
 from perturbcast.stores.atomic import write_json
@@ -34,6 +38,7 @@ class Kind:
         files: names of the files beside the fingerprint.
         make: how to make one, a sentence.
         again: what to do where it is broken: ``Train it again``.
+        packages: whose versions decide its bytes.
     """
 
     name: str
@@ -41,6 +46,7 @@ class Kind:
     files: Sequence[str]
     make: str
     again: str
+    packages: Sequence[str]
 
     @property
     def changed(self) -> str:
@@ -72,7 +78,14 @@ def writing(directory: Path) -> Iterator[Path]:
 
 def seal(folder: Path, kind: Kind, facts: Mapping[str, Any]) -> None:
     """Write the fingerprint of a filled folder."""
-    fingerprint = {"files": {name: sha256(folder / name) for name in kind.files}, **facts}
+    versions = {name: version(name) for name in kind.packages} | {"python": platform.python_version()}
+    fingerprint = {
+        "files": {name: sha256(folder / name) for name in kind.files},
+        "code": perturbcast.__version__,
+        "environment": canonical_hash(versions),
+        "versions": versions,
+        **facts,
+    }
     write_json(folder / FINGERPRINT, fingerprint | {"sha256": canonical_hash(fingerprint)})
 
 

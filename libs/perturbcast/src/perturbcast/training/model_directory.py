@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import json
 import math
-import platform
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,6 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-import perturbcast
 from perturbcast import catalog
 from perturbcast.calibration import Calibration
 from perturbcast.models.interface import from_state, to_state
@@ -42,8 +39,8 @@ KIND = sealed_directory.Kind(
     files=("config.json", "model.safetensors", "calibration.npz", "calibration.json"),
     make="Train one with 'perturbcast train'.",
     again="Train it again",
+    packages=("numpy", "scipy", "pandas", "anndata", "safetensors"),
 )
-ENVIRONMENT = ("numpy", "scipy", "pandas", "anndata", "safetensors")
 
 
 def save_model(model: TrainedModel, directory: Path) -> TrainedModel:
@@ -84,14 +81,10 @@ def _fill(beside: Path, model: TrainedModel) -> None:
         },
     )
     _write_calibration(model.calibration, beside)
-    environment = {name: version(name) for name in ENVIRONMENT} | {"python": platform.python_version()}
     facts: dict[str, Any] = {
         "data": model.dataset_hash,
         "split": model.split_hash,
         "config": canonical_hash({"plugin": model.plugin, "parameters": model.parameters, "seed": model.seed}),
-        "code": perturbcast.__version__,
-        "environment": canonical_hash(environment),
-        "versions": environment,
         **encoder,
     }
     sealed_directory.seal(beside, KIND, facts)
