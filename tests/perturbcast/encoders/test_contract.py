@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -122,3 +123,34 @@ def test_denoising_gives_back_every_gene_and_masked_genes_those_alone_that_were_
         else:
             assert torch.equal(given == 0, weight == 1)
             assert torch.equal(given[weight == 0], x[weight == 0])
+
+
+class _Joint(torch.nn.Module):
+    """Vectors of the whole cell, by a slow copy of the encoder, predicted from the half that is not hidden."""
+
+    def __init__(self, genes, width):
+        super().__init__()
+        self.encoder, self.slow = torch.nn.Linear(genes, width), torch.nn.Linear(genes, width)
+        self.slow.requires_grad_(False).load_state_dict(self.encoder.state_dict())
+        self.predict = torch.nn.Linear(width, width)
+
+    def forward(self, x):
+        if self.training:
+            for slow, fast in zip(self.slow.parameters(), self.encoder.parameters(), strict=True):
+                slow.lerp_(fast.detach(), 0.1)
+        hidden = (torch.rand_like(x) < 0.5).to(x.dtype)
+        return (self.predict(self.encoder(x * (1 - hidden))) - self.slow(x)).square().mean(dim=1)
+
+
+def test_another_kind_of_objective_is_one_new_module(make_cells, tmp_path, monkeypatch):
+    """A joint embedding that predicts vectors and no genes, from somebody else's distribution."""
+    module = types.ModuleType("joint")
+    module.Config = encoders.Pretraining
+    module.build = lambda config, *, genes: _Joint(genes, config.width)
+    monkeypatch.setattr(catalog, "_others", lambda folder: {"joint": types.SimpleNamespace(load=lambda: module)})
+    assert "joint" in catalog.names("encoders")
+    encoder = pretrain(make_cells(), objective="joint", config=config_of("joint"), seed=0)
+    encoders.save(encoder, tmp_path / "joint", curves={})
+    x = np.ones((2, 12), dtype=np.float32)
+    np.testing.assert_array_equal(encoders.load(tmp_path / "joint").encode(x), encoder.encode(x))
+    assert sorted(encoder.weights) == ["bias", "weight"]
