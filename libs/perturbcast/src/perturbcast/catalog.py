@@ -34,7 +34,7 @@ def _others(folder: str) -> dict[str, EntryPoint]:
 
 
 def names(folder: str) -> list[str]:
-    """Plugin names of a folder (``models``, ``graphs``, ``splits``, ``metrics``, ``datasets``), sorted."""
+    """Plugin names of a folder (``models``, ``encoders``, ``graphs``, ``splits``, ``metrics``, ...), sorted."""
     own = {name for name in _own(folder) if hasattr(_module(folder, name), "Config")}
     return sorted(own | set(_others(folder)))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -31,6 +32,7 @@ __all__ = [
     "canonical_hash",
     "canonical_perturbation",
     "content_hash",
+    "dosed",
     "gene_list_hash",
     "label_digest",
     "positions",
@@ -38,6 +40,7 @@ __all__ = [
 ]
 
 CONTROL = "control"
+DOSE = "@"
 REQUIRED_OBS = ("perturbation", "is_control", "context")
 
 
@@ -52,8 +55,27 @@ def repeated(names: Iterable[str]) -> list[str]:
     return list(map(str, twice))
 
 
+def dosed(target: str) -> tuple[str, float | None]:
+    """Name and dose of one target of a label: ``DRUG@0.5`` was given at 0.5, in the dataset's unit; None: unstated.
+
+    A name that ends in ``@`` and no number (the gene ``IGH@``) is a name.
+    """
+    name, _, text = target.rpartition(DOSE)
+    try:
+        dose = float(text)
+    except ValueError:
+        return target, None
+    return (name, dose) if name and math.isfinite(dose) and dose >= 0 else (target, None)
+
+
+def _spelled(target: str) -> str:
+    """One spelling per dose, without the '+' of an exponent, which joins targets."""
+    name, dose = dosed(target)
+    return name if dose is None else f"{name}{DOSE}{dose:.12g}".replace("e+", "e")
+
+
 def canonical_perturbation(label: str) -> str:
-    """One spelling per perturbation: the targets of a combination sorted and joined by ``+``.
+    """One spelling per perturbation: the targets of a combination sorted and joined by ``+``, doses as short numbers.
 
     Raises:
         ValueError: the label is empty, has an empty target, or mixes ``control`` with targets.
@@ -69,7 +91,7 @@ def canonical_perturbation(label: str) -> str:
             f"A combination names perturbed targets only; {label!r} contains {CONTROL!r}. "
             "Drop the control part of the label."
         )
-    return "+".join(sorted(set(targets)))
+    return "+".join(sorted({_spelled(target) if DOSE in target else target for target in targets}))
 
 
 def canonical_hash(value: Any) -> str:
@@ -127,7 +149,8 @@ class Condition:
     """One perturbation measured (or asked for) in one context; the unit of every metric.
 
     Attributes:
-        perturbation: canonical label, ``GENE`` or ``GENE+GENE`` (sorted), a drug, a cytokine.
+        perturbation: canonical label, ``GENE`` or ``GENE+GENE`` (sorted), a drug, a cytokine; ``DRUG@DOSE`` where
+            conditions differ by dose.
         context: cell type, cell line or donor.
     """
 
@@ -144,8 +167,18 @@ class Condition:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The single perturbations of the label; empty for control."""
+        """The single perturbations of the label, each with its dose; empty for control."""
         return () if self.perturbation == CONTROL else tuple(self.perturbation.split("+"))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is perturbed: the targets without their doses."""
+        return tuple(dosed(target)[0] for target in self.targets)
+
+    @property
+    def doses(self) -> tuple[float | None, ...]:
+        """Dose of each target, in the dataset's unit; None where the label states none."""
+        return tuple(dosed(target)[1] for target in self.targets)
 
     @property
     def is_combination(self) -> bool:

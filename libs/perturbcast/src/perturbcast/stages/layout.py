@@ -7,6 +7,7 @@
 | ``datasets/DATASET.h5ad`` | import, merge, simulate |
 | ``splits/SPLIT/fold_K.json`` | split |
 | ``graphs/SPLIT/GRAPH/fold_K/`` | graph build |
+| ``encoders/SPLIT/ENCODER/fold_K/`` | pretrain |
 | ``models/SPLIT/MODEL/fold_K/`` | train |
 | ``predictions/SPLIT/MODEL/fold_K/{validation,test}.npz`` | predict |
 | ``evaluations/{validation,test}/SPLIT/MODEL/`` | evaluate |

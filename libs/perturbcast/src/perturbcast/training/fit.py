@@ -14,6 +14,7 @@ import numpy as np
 
 from perturbcast import catalog
 from perturbcast.calibration import Calibration, calibrate
+from perturbcast.encoders import Encoder
 from perturbcast.graphs import GeneGraph
 from perturbcast.models import TrainingSet, Validation
 from perturbcast.schema import PerturbationData, Split
@@ -33,6 +34,7 @@ def fit(
     config: Any,
     seed: int,
     graphs: Sequence[GeneGraph] = (),
+    encoder: Encoder | None = None,
     validation: Validation | None = None,
     learner: Callable[[Any], None] | None = None,
 ) -> TrainedModel:
@@ -47,11 +49,13 @@ def fit(
         config: its ``Config``.
         seed: decides every draw of the fit.
         graphs: gene graphs that the model may use; matched to the data's genes by name.
+        encoder: of the control state, pretrained on cells of which the fold holds none out.
         validation: what a model that learns by gradient stops by; the others have no use for it.
         learner: what trains a network; None for the plain loop in this process.
 
     Raises:
-        ValueError: a graph covers too few of the data's genes, or was made from cells of another fold.
+        ValueError: a graph covers too few of the data's genes, or was made from cells of another fold; the encoder has
+            seen a cell that the fold holds out, or the data has too few of its genes.
     """
     for graph in graphs:
         made_from = graph.provenance.get("cells_sha256")
@@ -61,6 +65,8 @@ def fit(
                 f"from other cells than the train part of fold {split.fold}. Build it for this split with "
                 "'perturbcast graph build --split'."
             )
+    if encoder is not None:
+        encoder.check_has_not_seen(split, data.meta)
     train = data.subset(split.parts["train"])
     measured = effects(train, cells=split.parts["train"], conditions=split.conditions["train"])
     generator = np.random.default_rng([seed, split.fold])
@@ -70,6 +76,7 @@ def fit(
             truth=data.truth,
             cells=sample(train, seed=seed) if isinstance(train, CellFile) else train,
             graphs={graph.name: graph.matched(data.genes) for graph in graphs},
+            encoder=encoder,
             ood_axes=split.ood_axes,
             validation=validation,
             learner=learner,
@@ -92,6 +99,7 @@ def fit(
         genes=data.genes,
         control_means=control_means(train),
         train_conditions=split.conditions["train"],
+        encoder="" if encoder is None else encoder.hash,
         calibration=Calibration(factors={}, edges=(), pairs=(), conditions=(), cells_sha256="", origin=""),
     )
     return dataclasses.replace(fitted, calibration=_calibrate(fitted, data, split))

@@ -32,6 +32,7 @@ class TrainedModel:
         control_means: context -> stored control mean [gene] of train contexts.
         train_conditions: conditions that it was fitted on.
         calibration: interval factors.
+        encoder: sha256 of the pretrained encoder that it reads; empty without one.
         fingerprint: sha256 over data, split, config, weights and code; empty until saved.
     """
 
@@ -50,6 +51,7 @@ class TrainedModel:
     control_means: Mapping[str, np.ndarray]
     train_conditions: tuple[Condition, ...]
     calibration: Calibration
+    encoder: str = ""
     fingerprint: str = ""
 
     @property
