@@ -10,6 +10,8 @@ from perturbcast import catalog, encoders, graphs
 from perturbcast.graphs import GeneGraph
 from perturbcast.schema import PerturbationData, Split
 from perturbcast.stages.layout import of_fold
+from perturbcast.stores import CellFile
+from perturbcast.stores.cell_sample import sample
 
 __all__ = ["encoder_of", "graphs_of"]
 
@@ -22,18 +24,22 @@ def encoder_of(config: Any, fold: Split) -> encoders.Encoder | None:
     return encoders.load(of_fold(Path(named), fold.fold)) if named else None
 
 
-def graphs_of(config: Any, fold: Split, *, cells: PerturbationData, folders: Sequence[Path]) -> list[GeneGraph]:
+def graphs_of(
+    config: Any, fold: Split, *, cells: PerturbationData | CellFile, folders: Sequence[Path], seed: int = 0
+) -> list[GeneGraph]:
     """The graphs of the given folders; 'coexpression' from the fold's train controls where it is named and not given.
 
     Args:
         config: of the model.
         fold: that it is fitted on.
-        cells: the dataset.
+        cells: the dataset; of one that stays on disk, a sample of the train part is looked at.
         folders: graph directories, or folders of fold_K/ of them.
+        seed: of that sample.
     """
     found = [graphs.load(of_fold(folder, fold.fold)) for folder in folders]
     named = str(getattr(config, "graphs", "")).split("+")
     if COEXPRESSION in named and not any(graph.name == COEXPRESSION for graph in found):
         source = catalog.load("graphs", COEXPRESSION)
-        found.append(source.build(cells.subset(fold.parts["train"]), source.Config()))
+        train = cells.subset(fold.parts["train"])
+        found.append(source.build(sample(train, seed=seed) if isinstance(train, CellFile) else train, source.Config()))
     return found

@@ -87,7 +87,7 @@ def command(
             plugin=plugin,
             config=config,
             seed=seed,
-            graphs=graphs_of(config, fold, cells=cells, folders=graph or ()),
+            graphs=graphs_of(config, fold, cells=cells, folders=graph or (), seed=seed),
             encoder=encoder_of(config, fold),
         )
         if not by_gradient:
