@@ -39,5 +39,6 @@ case $image in
         exit 2
         ;;
 esac
+cp "containers/$image"/*.py "$root/"
 pip uninstall --yes pip setuptools
 rm -rf /src /root/.cache

@@ -39,10 +39,9 @@ def main(out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         layer = Path(folder) / "layer.tar"
-        # /mnt must be a folder that things are mounted on while images are built; minbase has it
+        suite = ("bookworm", str(layer), "http://deb.debian.org/debian")
         subprocess.run(
-            ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", *OPTIONS]
-            + ["bookworm", str(layer), "http://deb.debian.org/debian"],
+            ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", *OPTIONS, *suite],
             check=True,
         )
         partial = Path(folder) / "base.tar"
