@@ -33,7 +33,11 @@ def diagnose(site: Site, *, stages: tuple[str, ...]) -> list[tuple[str, str, str
     if site.image is not None:
         found = Path(site.image).is_file()
         rows.append(
-            ("image", site.image if found else "absent", "" if found else f"build {site.image}; see apptainer/")
+            (
+                "image",
+                site.image if found else "absent",
+                "" if found else "make images; or name the one there is in the site file",
+            )
         )
         rows.append(_program("apptainer", "install it, or name its module in the site file"))
     for bind in site.binds:
