@@ -2,22 +2,30 @@
 PYTHON ?= python3.11
 PIP_FLAGS := --quiet --disable-pip-version-check -c constraints.txt
 LIBS := -e libs/perturbcast-client -e libs/perturbcast[train] -e services/prediction -e services/torchserve
-PATHS := libs services tests benchmarks apptainer
+PATHS := libs services tests benchmarks apptainer containers
 WORKERS ?= 2 # test processes; a file's tests stay in one
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: demo test test-cluster lint bench protos schema constraints clean
+.PHONY: demo test test-cluster test-images images lint bench protos schema constraints clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.installed .venv-client/.installed ## the whole pipeline on real data, then an answer over gRPC
 	perturbcast demo --client-python .venv-client/bin/python
 
-test: .venv/.dev .venv/.browser ## every test but those on SLURM; real environments, servers and a browser included
-	pytest -n $(WORKERS) --dist loadfile --ignore tests/cluster --cov --cov-report=term
+test: .venv/.dev .venv/.browser ## every test but those on SLURM and of images; real environments, servers and a browser included
+	pytest -n $(WORKERS) --dist loadfile --ignore tests/cluster --ignore tests/images --cov --cov-report=term
 
 test-cluster: .venv/.dev ## jobs on a real single-node SLURM; as root, it installs Debian's packages for it
 	command -v slurmctld munged || { apt-get update -q && apt-get install -y -q --no-install-recommends slurm-wlm munge; }
 	pytest tests/cluster
+
+images: ## train, prediction and harness as SIF files and OCI images, with what this machine has; says what it skipped
+	containers/build.sh
+
+test-images: .venv/.dev ## builds the images without a registry, and runs them; as root, it installs Debian's packages for it
+	{ command -v mmdebstrap && command -v buildah; } >/dev/null || test "$$(id -u)" != 0 || \
+	{ apt-get update -q && apt-get install -y -q --no-install-recommends mmdebstrap buildah uidmap; }
+	pytest tests/images
 
 lint: .venv/.dev ## format, lint, types, import contracts
 	ruff format --check $(PATHS)

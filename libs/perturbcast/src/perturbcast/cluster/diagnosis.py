@@ -32,9 +32,8 @@ def diagnose(site: Site, *, stages: tuple[str, ...]) -> list[tuple[str, str, str
     wants_gpu = [stage for stage in stages if site.resources(stage).gpus]
     if site.image is not None:
         found = Path(site.image).is_file()
-        rows.append(
-            ("image", site.image if found else "absent", "" if found else f"build {site.image}; see apptainer/")
-        )
+        todo = "" if found else f"build {site.image} with 'make images', or name another in the site file"
+        rows.append(("image", site.image if found else "absent", todo))
         rows.append(_program("apptainer", "install it, or name its module in the site file"))
     for bind in site.binds:
         outside = bind.partition(":")[0]

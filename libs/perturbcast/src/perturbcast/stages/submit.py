@@ -131,7 +131,7 @@ def _check(plan: Plan, site: Site, slurm: Slurm, job: Path) -> None:
         )
     if site.image is not None and not Path(site.image).is_file():
         raise UsageError(
-            f"The site's image holds perturbcast; {site.image} does not exist. Build it (see apptainer/), or leave "
+            f"The site's image holds perturbcast; {site.image} does not exist. Build it with 'make images', or leave "
             "'image' out to run this environment."
         )
     limit = slurm.array_limit()
