@@ -220,7 +220,7 @@ class PerturbationData:
         Raises:
             ValueError: a barcode is not in the data.
         """
-        position = self.obs.index.get_indexer(list(barcodes))
+        position = self.obs.index.get_indexer(list(barcodes))  # type: ignore[arg-type]  # its stubs know an Index alone
         if (position < 0).any():
             absent = [barcode for barcode, place in zip(barcodes, position, strict=True) if place < 0]
             raise ValueError(
