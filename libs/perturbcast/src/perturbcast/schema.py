@@ -134,7 +134,7 @@ def positions(obs: pd.DataFrame, barcodes: Sequence[str], *, dataset: str) -> np
     Raises:
         ValueError: a barcode is not in the data.
     """
-    position = obs.index.get_indexer(list(barcodes))
+    position = obs.index.get_indexer(list(barcodes))  # type: ignore[arg-type]  # its stubs know an Index alone
     if (position < 0).any():
         absent = [barcode for barcode, place in zip(barcodes, position, strict=True) if place < 0]
         raise ValueError(

@@ -24,7 +24,7 @@ from perturbcast.evaluation.scoring import score
 from perturbcast.evaluation.summary import Evaluation, summarise
 from perturbcast.metrics import Comparison, Truth, panel
 from perturbcast.schema import CONTROL
-from perturbcast.stores.pseudobulk import mean_and_variance
+from perturbcast.stores.pseudobulk import mean, mean_and_variance
 
 __all__ = ["Pair", "evaluate_files", "read_pair"]
 
@@ -138,7 +138,7 @@ def read_pair(
             stored_mean=_stored_means(measured, true_rows),
             stored_control=_stored_means(measured, control_rows),
         ),
-        predicted=_means_and_variances(predicted.x, predicted_rows)[0],
+        predicted=np.stack([mean(select_rows(predicted.x, group)) for group in predicted_rows]),
         cells=predicted.drawable(predicted_rows, conditions),
         stored_predicted=stored_predicted,
     )

@@ -122,12 +122,12 @@ def add_distances(
                 gene = (stretch + 1) * GENES + i
                 if i < GENES and gene < tile.shape[0]:
                     for vector in range(WIDTH // LANES):
-                        fetch(tile, gene * WIDTH + vector * LANES)
+                        fetch(tile, gene * WIDTH + vector * LANES)  # type: ignore[call-arg]
                 ahead = parts[min(begin + i + AHEAD, last - 1), stretch]
                 for vector in range(FETCHED // LANES):
-                    fetch(data, ahead + vector * LANES)
-                    fetch(genes, ahead + vector * LANES)
-                add_products(data, genes, low, high, tile, product, i)
+                    fetch(data, ahead + vector * LANES)  # type: ignore[call-arg]
+                    fetch(genes, ahead + vector * LANES)  # type: ignore[call-arg]
+                add_products(data, genes, low, high, tile, product, i)  # type: ignore[call-arg]
         for i in range(n):
             part = 0.0
             for j in range(len(tile_square)):

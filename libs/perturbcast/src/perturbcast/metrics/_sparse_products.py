@@ -26,7 +26,7 @@ _ALIGN = 4  # bytes: arrays may begin anywhere
 _FUSED = ("contract",)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def add_products(
     typing_context: Any,  # noqa: ARG001
     data: Any,
@@ -53,7 +53,7 @@ def add_products(
     return signature, _generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def fetch(typing_context: Any, array: Any, position: Any) -> Any:  # noqa: ARG001
     """Have the processor bring what lies at a position of an array, counted without its axes, into its cache."""
     return types.void(array, position), _generate_fetch

@@ -144,17 +144,17 @@ def _of_groups(groups: list[sp.csr_matrix], controls: _Controls) -> np.ndarray:
     n = np.array([[group.shape[0] for group in groups]])
     m = controls.cells
     u, tie_term = np.empty((2, *columns.stored.shape))
-    sorted_values = controls.columns.values, columns.values
-    if any(values.dtype != np.float32 for values in sorted_values):
-        rank_sums, sorted_values = _kernels().wide_rank_sums, tuple(x.astype(np.float64) for x in sorted_values)
-    else:
-        rank_sums = _kernels().rank_sums
+    of_controls, of_groups = controls.columns.values, columns.values
+    rank_sums = _kernels().rank_sums
+    if of_controls.dtype != np.float32 or of_groups.dtype != np.float32:
+        rank_sums = _kernels().wide_rank_sums
+        of_controls, of_groups = of_controls.astype(np.float64), of_groups.astype(np.float64)
     rank_sums(
-        sorted_values[0],
+        of_controls,
         controls.columns.start,
         m,
         controls.ties,
-        sorted_values[1],
+        of_groups,
         columns.groups,
         columns.start,
         (n - columns.stored).astype(np.float64),

@@ -38,9 +38,10 @@ _NUMBERS: dict[str, Any] = {"int64": ctypes.c_int64, "float64": ctypes.c_double}
 
 def kernel(signature: str, **options: Any) -> Any:
     """Decorator of a kernel: numba's types, as in ``"float64(float32[::1], int64)"``; its options for ``njit``."""
-    import numba
+    from numba import njit
 
-    return numba.njit(
+    compiled: Any = njit  # its stubs know no option that leaves out the wrappers for Python
+    return compiled(
         signature, no_cpython_wrapper=True, no_cfunc_wrapper=True, error_model="numpy", cache=False, **options
     )
 
@@ -106,7 +107,7 @@ def _file(module: str) -> Path:
     assert found.origin is not None
     source = Path(found.origin)
     # a kernel may call functions of the private modules beside its own
-    sources = b"\0".join(path.read_bytes() for path in sorted(source.parent.glob("_*.py")))
+    sources = b"\0".join(path.read_bytes() for path in sorted({source, *source.parent.glob("_*.py")}))
     processor = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
     versions = version("numba"), version("llvmlite"), *processor
     digest = hashlib.sha256(sources + "\0".join(versions).encode()).hexdigest()[:24]

@@ -15,10 +15,10 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from perturbcast.metrics.comparison import Comparison
 from perturbcast.metrics.descriptor import Metric
+from perturbcast.metrics.profiles import distances
 from perturbcast.metrics.ranks import position
 
 __all__ = ["METRIC", "Config", "score"]
@@ -52,6 +52,8 @@ def score(comparison: Comparison, config: Config) -> np.ndarray:
     scores = np.full(len(comparison.truth.conditions), np.nan)
     for rows in comparison.truth.rows_of_contexts:
         if len(rows) > 1:
-            distance = cdist(comparison.truth.delta[rows], comparison.delta[rows])  # [measured, predicted]
+            distance = distances(
+                comparison.truth.delta[rows], comparison.delta[rows], norm="l2"
+            )  # [measured, predicted]
             scores[rows] = 1 - position(distance, np.arange(len(rows)), tie=config.tie) / (len(rows) - 1)
     return scores

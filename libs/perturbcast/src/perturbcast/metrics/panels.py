@@ -117,6 +117,11 @@ def metric(metric_id: str) -> Metric:
     Raises:
         UsageError: no metric has the id.
     """
+    # an id begins with the name of its panel: the others need not be imported
+    near = metric_id.partition(".")[0]
+    for measure in panel(near) if near in PANELS else ():
+        if measure.metric.id == metric_id:
+            return measure.metric
     known = _known()
     if metric_id not in known:
         raise UsageError(

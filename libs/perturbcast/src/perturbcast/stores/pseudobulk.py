@@ -20,7 +20,7 @@ from perturbcast.schema import CONTROL, Condition, PerturbationData
 from perturbcast.stores.cell_file import CellFile
 from perturbcast.stores.streamed_moments import streamed_moments
 
-__all__ = ["Effects", "control_means", "effects", "mean_and_variance"]
+__all__ = ["Effects", "control_means", "effects", "mean", "mean_and_variance"]
 
 MIN_BATCH_CONTROLS = 5  # below this a batch's control mean is noisier than the batch effect it removes
 
@@ -72,14 +72,19 @@ def mean_and_variance(x: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
     One row has variance 0: there is nothing to estimate it from.
     """
     n = x.shape[0]
-    if n == 0:
-        raise ValueError("A mean needs at least one cell; the selection holds none.")
     values = x.astype(np.float64)  # scipy adds up in the type of the matrix, whatever dtype its sum is asked for
-    mean = np.asarray(values.sum(axis=0)).ravel() / n
+    of_genes = mean(values)
     values.data **= 2
-    mean_square = np.asarray(values.sum(axis=0)).ravel() / n
-    variance = np.clip(mean_square - mean**2, 0.0, None) * (n / (n - 1) if n > 1 else 0.0)
-    return mean, variance
+    variance = np.clip(mean(values) - of_genes**2, 0.0, None) * (n / (n - 1) if n > 1 else 0.0)
+    return of_genes, variance
+
+
+def mean(x: sp.csr_matrix) -> np.ndarray:
+    """Mean [gene] of the rows of a sparse matrix, in float64."""
+    if not x.shape[0]:
+        raise ValueError("A mean needs at least one cell; the selection holds none.")
+    sums: np.ndarray = np.asarray(x.astype(np.float64, copy=False).sum(axis=0)).ravel()
+    return sums / x.shape[0]
 
 
 def control_means(data: PerturbationData | CellFile, *, among: Sequence[str] | None = None) -> dict[str, np.ndarray]:
@@ -108,7 +113,7 @@ def effects(data: PerturbationData | CellFile, *, cells: Sequence[str], conditio
     Raises:
         ValueError: a condition has no cell among ``cells``, or its context has no controls.
     """
-    position = data.obs.index.get_indexer(list(cells))
+    position = data.obs.index.get_indexer(list(cells))  # type: ignore[arg-type]  # its stubs know an Index alone
     perturbation = data.obs["perturbation"].astype(str).to_numpy()
     context = data.obs["context"].astype(str).to_numpy()
     is_control = data.obs["is_control"].to_numpy()
