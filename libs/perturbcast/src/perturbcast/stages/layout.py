@@ -11,6 +11,7 @@
 | ``predictions/SPLIT/MODEL/fold_K/{validation,test}.npz`` | predict |
 | ``evaluations/{validation,test}/SPLIT/MODEL/`` | evaluate |
 | ``leaderboard/``, ``report/``, ``registry/`` | leaderboard, report, register |
+| ``suites/NAME/``, ``sweeps/NAME/`` | suite, sweep; see ``suites/folder.py`` |
 | ``resources/STAGE/SPLIT/MODEL.json`` | train, predict; not an output of the pipeline, which is the same every time |
 """
 

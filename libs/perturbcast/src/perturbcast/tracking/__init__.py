@@ -11,14 +11,17 @@ from perturbcast.tracking.registry import (
     name_champion,
     resolve,
 )
+from perturbcast.tracking.rows import Row, log_rows
 
 __all__ = [
     "DEFAULT_URI",
     "FoldModel",
     "ModelRun",
     "ResolvedModel",
+    "Row",
     "connect",
     "current_version",
+    "log_rows",
     "log_run",
     "name_champion",
     "resolve",

@@ -30,6 +30,7 @@ __all__ = [
     "ResolvedModel",
     "connect",
     "current_version",
+    "experiment",
     "log_run",
     "name_champion",
     "resolve",
@@ -98,7 +99,8 @@ def connect() -> MlflowClient:
     return MlflowClient(tracking_uri=uri)
 
 
-def _experiment(client: MlflowClient, name: str) -> str:
+def experiment(client: MlflowClient, name: str) -> str:
+    """The id of the experiment of a name, which is made where there is none."""
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
@@ -114,15 +116,15 @@ def log_run(client: MlflowClient, run: ModelRun) -> dict[int, str]:
     Returns:
         fold -> version of the registered model ``run.experiment``.
     """
-    experiment = _experiment(client, run.experiment)
+    number = experiment(client, run.experiment)
     try:
         client.create_registered_model(run.experiment)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     query = f"tags.`{KEY}` = '{run.key}' and attributes.status = 'FINISHED'"
-    found = client.search_runs([experiment], filter_string=query, max_results=1)
-    parent = found[0] if found else _log_parent(client, experiment, run)
+    found = client.search_runs([number], filter_string=query, max_results=1)
+    parent = found[0] if found else _log_parent(client, number, run)
     versions = {
         int(version.tags["fold"]): str(version.version)
         for version in client.search_model_versions(f"run_id = '{parent.info.run_id}'")
