@@ -41,16 +41,15 @@ def test_a_kill_between_rounds_changes_nothing(tmp_path):
 
 
 def test_the_scores_decide_what_is_drawn(tmp_path):
-    """After a round of ten, the estimator draws where the better half of them was."""
+    """The same first ten, scored one way and the other: the next ten lean to where it is better."""
     sweep = make_sweep(trials=20, parallel=10, models={"ridge": {"ridge": {"low": 0, "high": 1}}})
     found = []
     for name, better in (("low.db", 1), ("high.db", -1)):
         first = ask(sweep, 0, scores={}, storage=tmp_path / name)["ridge"]
         scores = {"ridge": {number: better * values["ridge"] for number, values in first}}
         second = ask(sweep, 1, scores=scores, storage=tmp_path / name)["ridge"]
-        found.append(second[0][1]["ridge"])  # those behind it keep away from each other
-    assert found[0] < 0.3
-    assert found[1] > 0.7
+        found.append(sum(values["ridge"] for _, values in second))
+    assert found[0] < found[1]
 
 
 def test_without_optuna_the_extra_is_named(tmp_path, monkeypatch):
