@@ -22,7 +22,7 @@ def test_a_bare_site_asks_for_nothing_but_a_core():
         "--job-name=train",
         "--array=0-2",
         "--nodes=1",
-        "--ntasks=1",
+        "--ntasks-per-node=1",
         "--cpus-per-task=1",
         "--output=artifacts/jobs/j/logs/train-%a.log",
         "--open-mode=append",
@@ -44,7 +44,14 @@ def test_fields_of_a_stage_differ_from_the_defaults():
         requeue=False,
     )
     words = stage_command(ARRAY, site=site, job=JOB, ids=[])
-    expected = {"--partition=gpu", "--gpus-per-node=2", "--cpus-per-task=4", "--mem=8G", "--time=1-00:00:00"}
+    expected = {
+        "--partition=gpu",
+        "--gpus-per-node=2",
+        "--ntasks-per-node=2",
+        "--cpus-per-task=4",
+        "--mem=8G",
+        "--time=1-00:00:00",
+    }
     assert expected | {"--array=0-2%5", "--no-requeue"} <= set(words)
     assert not [word for word in words if word.startswith("--dependency")]
     other = stage_command(Array(group="split", stages=(STAGE,), after=()), site=site, job=JOB, ids=[])

@@ -1,4 +1,4 @@
-"""``perturbcast suite`` and ``sweep``: killed and resumed, failed runs, budgets, and test opened for finalists alone."""
+"""``perturbcast suite`` and ``sweep``: killed and resumed, failed runs, budgets, test for the finalists alone."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def test_a_grid_has_every_combination_and_keeps_what_is_fixed():
 
 def test_models_are_tried_equally_often():
     models = {"ridge": {"ridge": [1.0, 2.0]}, "linear": {"components": [2, 3, 4]}}
-    with pytest.raises(UsageError, match="tried equally often .* differ: ridge: 2, linear: 3"):
+    with pytest.raises(UsageError, match="these grids differ: ridge: 2, linear: 3"):
         grid(make_sweep(models=models))
     models["linear"]["components"].pop()
     assert {name: len(points) for name, points in grid(make_sweep(models=models | {"control": {}})).items()} == {

@@ -53,7 +53,8 @@ def _resources(wanted: Resources) -> list[str]:
     named = {"partition": wanted.partition, "account": wanted.account, "qos": wanted.qos, "time": wanted.time}
     named |= {"mem": wanted.memory, "constraint": wanted.constraint}
     words = [f"--{name}={value}" for name, value in named.items() if value is not None]
-    words += ["--nodes=1", "--ntasks=1", f"--cpus-per-task={wanted.cpus}"]
+    words += [f"--nodes={wanted.nodes}", f"--ntasks-per-node={wanted.processes_per_node}"]
+    words += [f"--cpus-per-task={wanted.cpus}"]
     return [*words, f"--gpus-per-node={wanted.gpus}"] if wanted.gpus else words
 
 

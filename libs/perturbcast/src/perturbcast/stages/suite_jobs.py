@@ -11,6 +11,7 @@ from pathlib import Path
 
 from perturbcast.cluster import Array, Plan, Site, Stage
 from perturbcast.cluster.task import content, head
+from perturbcast.errors import UsageError
 from perturbcast.stages.job import JOBS
 from perturbcast.stages.submit import launch
 from perturbcast.suites import SuiteFolder, Sweep, record_of
@@ -22,9 +23,16 @@ def submit(folder: SuiteFolder, site: Site, *, dry_run: bool, track: bool) -> No
     """Submit what is left of a suite, or print it.
 
     Raises:
-        UsageError: this machine cannot submit, the image is absent, or an array is too large.
+        UsageError: this machine cannot submit, the image is absent, an array is too large, or a run would be several
+            processes.
         ValueError: a file differs from the commit, or SLURM refused.
     """
+    wanted = site.resources("runs")
+    if wanted.nodes * wanted.processes_per_node > 1:
+        raise UsageError(
+            f"A run of a suite is one process; the site file asks for {wanted.nodes} x {wanted.processes_per_node} "
+            "under stages: runs. Give it one GPU, or processes: 1; 'perturbcast submit train' takes several."
+        )
     arrays: list[Array] = []
     for number in range(folder.n_rounds):
         before = tuple(array.group for array in arrays[-1:])

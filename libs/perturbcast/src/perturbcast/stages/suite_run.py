@@ -45,8 +45,8 @@ def commands(folder: SuiteFolder, run: Run) -> list[list[str]]:
     train = ["train", "--split", split, "--model", run.trial.name, "--params", folder.params, "--seed", run.seed]
     train += ["--out", run.model, *data]
     if getattr(catalog.load("models", run.trial.plugin), "BY_GRADIENT", False):
-        train += ["--accelerator", training.accelerator, "--precision", training.precision]
-        train += ["--checkpoint-every", training.checkpoint_every]
+        train += ["--precision", training.precision, "--checkpoint-every", training.checkpoint_every]
+        train += [] if training.accelerator is None else ["--accelerator", training.accelerator]
     for name in training.graphs:
         train += ["--graph", f"artifacts/graphs/{run.split}/{name}"]
     return [[str(word) for word in train], *_scored(folder, run, "validation", bounds=folder.section.bounds)]

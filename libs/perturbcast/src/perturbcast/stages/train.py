@@ -14,7 +14,7 @@ from perturbcast import catalog, graphs
 from perturbcast.stages.layout import load_fold, of_fold, open_data, split_files
 from perturbcast.stages.params import model_plugin, options
 from perturbcast.stages.progress import track
-from perturbcast.stages.resources import recorded
+from perturbcast.stages.resources import is_first_process, recorded
 from perturbcast.training import fit, save_model
 from perturbcast.training.validation import STOP_BY, held_out
 
@@ -40,9 +40,15 @@ def command(
     stop_by: Annotated[
         str, typer.Option(help="Metric of condition means that early stopping looks at, on the validation part.")
     ] = STOP_BY,
-    accelerator: Annotated[str, typer.Option(help="Where a network trains: cpu, gpu or auto.")] = "cpu",
-    devices: Annotated[int, typer.Option(help="Processes (cpu) or cards (gpu) per node.")] = 1,
-    num_nodes: Annotated[int, typer.Option(help="Nodes; start one process per device by torchrun or SLURM.")] = 1,
+    accelerator: Annotated[
+        str, typer.Option(help="Where a network trains: cpu, gpu or auto.", envvar="PERTURBCAST_ACCELERATOR")
+    ] = "cpu",
+    devices: Annotated[
+        int, typer.Option(help="Processes (cpu) or cards (gpu) per node.", envvar="PERTURBCAST_DEVICES")
+    ] = 1,
+    num_nodes: Annotated[
+        int, typer.Option(help="Nodes; SLURM starts one process per device.", envvar="PERTURBCAST_NUM_NODES")
+    ] = 1,
     precision: Annotated[str, typer.Option(help="Of a network: 32-true, bf16-mixed or 16-mixed.")] = "32-true",
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints; 0: on a signal only.")] = 0,
     checkpoints: Annotated[
@@ -69,7 +75,8 @@ def command(
         loaded = [graphs.load(of_fold(folder, fold.fold)) for folder in graph or ()]
         ready = functools.partial(fit, cells, fold, kind=model, plugin=plugin, config=config, seed=seed, graphs=loaded)
         if not by_gradient:
-            save_model(ready(), out / f"fold_{fold.fold}")
+            if is_first_process():
+                save_model(ready(), out / f"fold_{fold.fold}")
             continue
         from perturbcast.training.lightning import Interrupted, Learner  # the other models do without torch
 

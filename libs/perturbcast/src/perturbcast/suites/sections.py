@@ -41,13 +41,14 @@ class Training(_Strict):
     """Options of ``perturbcast train`` for models that learn by gradient.
 
     Attributes:
-        accelerator: ``cpu``, ``gpu`` or ``auto``; one process per run.
+        accelerator: ``cpu``, ``gpu`` or ``auto``, one process per run; None for cpu, and on SLURM for a card that the
+            site file asks for.
         precision: as ``32-true``.
         checkpoint_every: steps between checkpoints; 0 for a signal only.
         graphs: folders below ``artifacts/graphs/SPLIT`` to read gene graphs from.
     """
 
-    accelerator: Literal["cpu", "gpu", "auto"] = "cpu"
+    accelerator: Literal["cpu", "gpu", "auto"] | None = None
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     checkpoint_every: int = pydantic.Field(default=0, ge=0)
     graphs: list[Name] = []
