@@ -11,7 +11,7 @@ from tests.cluster.test_pipeline_on_slurm import finish, run
 
 pytestmark = pytest.mark.slow
 
-STEPS = 600
+STEPS = 400
 TRAIN = (
     f"perturbcast train --data made.h5ad --split split --model cgio --steps {STEPS} --checkpoint-every 10 --width 4 "
     "--batch 4 --learning-rate 0.03 --dropout 0.2 --every 50 --patience 1000 --seed 3"
@@ -19,7 +19,7 @@ TRAIN = (
 
 
 def test_a_preempted_training_ends_in_the_weights_of_an_undisturbed_one(make_training, slurm):
-    folder = make_training({"cgio": f"{TRAIN} --out out/cgio"}, site={"defaults": {"cpus": 2}})
+    folder = make_training({"cgio": f"{TRAIN} --out out/cgio"}, site={"defaults": {"cpus": 2, "time": "30"}})
     run("perturbcast", "submit", "--name", "j", cwd=folder, env=slurm)
     job = read_submitted(folder / "artifacts/jobs/j")["train"]
     for _ in range(2400):

@@ -59,6 +59,21 @@ def test_fields_of_a_stage_differ_from_the_defaults():
     assert not [word for word in other if word.startswith("--gpus")]
 
 
+def test_processes_of_a_step_are_one_per_gpu_on_each_machine():
+    site = Site(stages={"train": {"nodes": 2, "gpus": 4}, "pretrain": {"processes": 2}})
+    words = stage_command(ARRAY, site=site, job=JOB, ids=[])
+    assert {"--nodes=2", "--ntasks-per-node=4", "--gpus-per-node=4"} <= set(words)
+    assert site.resources("pretrain").processes_per_node == 2
+    assert site.resources("split").processes_per_node == 1
+
+
+def test_an_array_that_runs_whatever_became_of_others_asks_as_the_site_says():
+    array = Array(group="runs_3", stages=(STAGE,), after=("draw_3",), whatever=True, like="runs")
+    words = stage_command(array, site=Site(stages={"runs": {"memory": "9G"}}), job=JOB, ids=["7"])
+    assert {"--dependency=afterany:7", "--mem=9G", "--job-name=runs_3"} <= set(words)
+    assert "--kill-on-invalid-dep=yes" not in words
+
+
 def test_the_gathering_job_runs_whatever_became_of_the_others():
     words = gather_command(site=Site(), job=JOB, ids=["7", "8"])
     assert "--dependency=afterany:7:8" in words

@@ -1,0 +1,178 @@
+"""How evaluation grows with shards and with cells, measured here and carried on to 100 million cells on paper.
+
+    python benchmarks/scale.py           # 1, 2, 4 shards, then ten times the cells: some minutes on two cores
+    python benchmarks/scale.py --small   # the same on a tiny dataset, to see that it runs
+
+A shard is a fold of a split: held-out conditions that are scored on their own ('perturbcast evaluate --executor dask'
+gives each to a worker). Every row is a process of its own that is charged the CPU seconds, with those of its workers,
+and the peak memory that the kernel counted, imports included. The extrapolation prints what it assumes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from perturbcast.schema import PerturbationData, content_hash
+from perturbcast.stores import h5ad
+
+OURS = (sys.executable, "-c", "from perturbcast.cli import main; main()")
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+FOLDS = 4
+CELLS_ON_PAPER, CELLS_PER_CONDITION, GENES_ON_PAPER, DENSITY, TASKS, NODE_GB = 100_000_000, 500, 5000, 0.1, 100, 64
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a command took: seconds on the wall and of CPU, peak memory in GB."""
+
+    wall: float
+    cpu: float
+    peak: float
+
+
+def make_dataset(path: Path, *, conditions: int, cells: int, genes: int, seed: int = 0) -> float:
+    """Write seeded log1p counts, ``cells`` per condition and ten times as many controls; GB of the matrix."""
+    rng = np.random.default_rng(seed)
+    base = rng.lognormal(-2.2, 1.0, size=genes)
+    labels = ["control"] * (10 * cells) + [f"P{k:04d}" for k in range(conditions) for _ in range(cells)]
+    blocks = [_cells(rng, base, 10 * cells)]
+    blocks += [
+        _cells(rng, base * np.exp(rng.normal(0, 0.5, genes) * (rng.random(genes) < 0.1)), cells)
+        for _ in range(conditions)
+    ]
+    x = sp.csr_matrix(sp.vstack(blocks, format="csr"))
+    obs = pd.DataFrame({"perturbation": labels, "context": "one"}, index=[f"cell{i:07d}" for i in range(len(labels))])
+    obs["is_control"] = obs["perturbation"] == "control"
+    names = [f"G{i}" for i in range(genes)]
+    meta = {
+        "dataset": "scale",
+        "scale": "log1p(counts per 10 000)",
+        "unit": "cell",
+        "preprocessing": ["made by benchmarks/scale.py"],
+        "content_hash": content_hash(x, names, obs),
+    }
+    h5ad.write(PerturbationData(x=x, genes=tuple(names), obs=obs, meta=meta, truth=None), path)
+    return (x.data.nbytes + x.indices.nbytes) / 1e9
+
+
+def _cells(rng: np.random.Generator, rate: np.ndarray, n: int) -> sp.csr_matrix:
+    counts = rng.poisson(rate * rng.gamma(2.0, 0.5, size=(n, len(rate)))).astype(np.float32)
+    counts *= 1e4 / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return sp.csr_matrix(np.log1p(counts))
+
+
+def measure(folder: Path, *words: str) -> Cost:
+    """Run a command of perturbcast in ``folder``, or end this script with its message."""
+    with tempfile.TemporaryFile() as said:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            [*OURS, *words], cwd=folder, stdout=said, stderr=subprocess.STDOUT, env=os.environ | ONE_THREAD
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said.seek(0)
+            sys.exit(f"{' '.join(words)} ended with {process.returncode}:\n{said.read().decode()[-2000:]}")
+    return Cost(wall=wall, cpu=usage.ru_utime + usage.ru_stime, peak=usage.ru_maxrss / 1e6)
+
+
+def prepare(folder: Path, *, conditions: int, cells: int, genes: int) -> float:
+    """Dataset, split of four folds, and predictions of one model; GB of the matrix."""
+    size = make_dataset(folder / "scale.h5ad", conditions=conditions, cells=cells, genes=genes)
+    words = ("--data", "scale.h5ad", "--out", "split", "--rule", "unseen_perturbation")
+    measure(folder, "split", *words, "--folds", str(FOLDS), "--validation", "0.2", "--calibration", "0.2")
+    measure(folder, "train", "--data", "scale.h5ad", "--split", "split", "--model", "train_mean", "--out", "model")
+    words = ("--data", "scale.h5ad", "--split", "split", "--out", "prediction")
+    measure(folder, "predict", *words, "--model", "model", "--part", "test")
+    for shards in (1, 2):
+        (folder / f"split{shards}").mkdir()
+        for fold in range(shards):
+            for file in (folder / "split").glob(f"fold_{fold}.*"):
+                shutil.copy(file, folder / f"split{shards}")
+    return size
+
+
+def score(folder: Path, *words: str, split: str = "split") -> Cost:
+    fixed = ("--data", "scale.h5ad", "--prediction", "prediction", "--part", "test", "--no-bounds", "--panel", "spine")
+    return measure(folder, "evaluate", *fixed, "--split", split, "--out", "scores", *words)
+
+
+def row(name: str, cost: Cost, *more: str) -> None:
+    print(f"{name:<28}{cost.wall:9.1f}{cost.cpu:9.1f}{cost.peak:9.2f}", *more)
+
+
+def on_paper(base: Cost, small: Cost, large: Cost, *, cells: tuple[int, int], beyond: float, per_cell: float) -> None:
+    """Print the extrapolation, one assumption a line."""
+    rate = max(large.cpu - small.cpu, 0.0) / (cells[1] - cells[0])
+    conditions = CELLS_ON_PAPER // CELLS_PER_CONDITION
+    bytes_per_cell = GENES_ON_PAPER * DENSITY * 8
+    per_shard = int(0.5 * NODE_GB * 1e9 / bytes_per_cell)
+    shards = -(-CELLS_ON_PAPER // per_shard)
+    factor = GENES_ON_PAPER * DENSITY / per_cell
+    seconds = CELLS_ON_PAPER * rate * factor + shards * base.cpu
+    print(f"\n{CELLS_ON_PAPER:,} cells on paper, assuming that")
+    print(
+        f"- time is start ({base.cpu:.1f} s) plus {rate * 1e6:.0f} us a cell, as between the two sizes above, and grows"
+    )
+    print(f"  with the values of a cell: {per_cell:.0f} here, {GENES_ON_PAPER * DENSITY:.0f} there")
+    print(f"  ({GENES_ON_PAPER} genes, {DENSITY:.0%} of them not zero); one model, panel 'spine', no ceilings")
+    print(
+        f"- {CELLS_PER_CONDITION} cells a condition: {conditions:,} conditions, whose ranks are among those of a shard"
+    )
+    print(
+        "- a process reads its whole file, so that a shard is a file with its own controls; these are not counted twice"
+    )
+    print(
+        f"- a matrix takes 8 bytes a value and may fill half of a machine of {NODE_GB} GB: {per_shard:,} cells a shard,"
+    )
+    print(f"  {shards} shards; beyond the matrix a process took {beyond:.2f} GB here, whatever the number of cells")
+    print(f"- the file system feeds {TASKS} tasks at once; nothing was run at this size")
+    at_once = min(shards, TASKS)
+    print(f"it takes {seconds / 3600:.0f} CPU hours: {seconds / 3600 / at_once:.1f} h on {at_once} cores")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true")
+    small = parser.parse_args().small
+    size = {"conditions": 16, "cells": 20, "genes": 100} if small else {"conditions": 80, "cells": 40, "genes": 1000}
+    print(f"{'':<28}{'wall s':>9}{'CPU s':>9}{'peak GB':>9}")
+    with tempfile.TemporaryDirectory() as scratch:
+        few, many = Path(scratch) / "few", Path(scratch) / "many"
+        few.mkdir()
+        many.mkdir()
+        gb = prepare(few, **size)
+        score(few)  # compiled code is warm from here on
+        start = measure(few, "evaluate", "--help")
+        row("start alone", start)
+        by_shards = {shards: score(few, split=f"split{shards}") for shards in (1, 2)} | {FOLDS: score(few)}
+        for shards, cost in by_shards.items():
+            each = (cost.cpu - by_shards[1].cpu) / (shards - 1) if shards > 1 else 0.0
+            row(f"{shards} shards, one process", cost, f"  {each:.2f} CPU s each shard after the first" * (shards > 1))
+        row(f"{FOLDS} shards, Dask workers", score(few, "--executor", "dask"), "  peak of the largest process")
+        more = prepare(many, **{**size, "cells": 10 * size["cells"]})
+        large = score(many)
+        cells = (size["conditions"] + 10) * size["cells"]
+        row(f"{cells:,} cells", by_shards[FOLDS], f"  matrix {gb:.3f} GB")
+        ratio = (large.cpu - start.cpu) / (by_shards[FOLDS].cpu - start.cpu)
+        row(f"{10 * cells:,} cells", large, f"  matrix {more:.3f} GB; {ratio:.1f} x the time for 10 x the cells")
+        values = gb * 1e9 / 8 / cells
+        beyond = large.peak - more
+        on_paper(start, by_shards[FOLDS], large, cells=(cells, 10 * cells), beyond=beyond, per_cell=values)
+
+
+if __name__ == "__main__":
+    main()
