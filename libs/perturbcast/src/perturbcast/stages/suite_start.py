@@ -61,10 +61,11 @@ def start(kind: str, name: str, *, file: Path, out: Path | None) -> SuiteFolder:
             "Name another panel, or 'all'."
         )
     section = _resolved(section, read)
-    configurations = _known_at_once(section)
+    _known_at_once(section)  # refused before anything is written
     folder = SuiteFolder.start(out or ARTIFACTS / f"{kind}s" / name, kind, section)
-    for split in section.splits:
+    for split in folder.splits:
         _freeze(folder, split, read)
+    configurations = _known_at_once(folder.section)
     if configurations is not None and folder.round(0) is None:
         _write_round(folder, 0, configurations)
     return folder

@@ -77,7 +77,9 @@ class SuiteFolder:
 
     @classmethod
     def start(cls, path: Path, kind: str, section: Section | Sweep) -> SuiteFolder:
-        """Write ``suite.json``, or find the same one there.
+        """Write ``suite.json``, or find the same one there, and read it as any other process will.
+
+        Order counts where runs are numbered and draws follow each other; it is that of the file, not of the section.
 
         Raises:
             ValueError: the folder holds a suite of another section.
@@ -94,7 +96,7 @@ class SuiteFolder:
                 )
         else:
             write_json(file, record)
-        return cls(path=path, kind=kind, section=section)
+        return cls.open(path)
 
     @classmethod
     def open(cls, path: Path) -> SuiteFolder:
