@@ -114,41 +114,57 @@ def row(name: str, cost: Cost, *more: str) -> None:
     print(f"{name:<28}{cost.wall:9.1f}{cost.cpu:9.1f}{cost.peak:9.2f}", *more)
 
 
-def on_paper(base: Cost, small: Cost, large: Cost, *, cells: tuple[int, int], beyond: float, per_cell: float) -> None:
-    """Print the extrapolation, one assumption a line."""
-    rate = max(large.cpu - small.cpu, 0.0) / (cells[1] - cells[0])
-    conditions = CELLS_ON_PAPER // CELLS_PER_CONDITION
-    bytes_per_cell = GENES_ON_PAPER * DENSITY * 8
-    per_shard = int(0.5 * NODE_GB * 1e9 / bytes_per_cell)
-    shards = -(-CELLS_ON_PAPER // per_shard)
-    factor = GENES_ON_PAPER * DENSITY / per_cell
-    seconds = CELLS_ON_PAPER * rate * factor + shards * base.cpu
-    print(f"\n{CELLS_ON_PAPER:,} cells on paper, assuming that")
-    print(
-        f"- time is start ({base.cpu:.1f} s) plus {rate * 1e6:.0f} us a cell, as between the two sizes above, and grows"
-    )
-    print(f"  with the values of a cell: {per_cell:.0f} here, {GENES_ON_PAPER * DENSITY:.0f} there")
-    print(f"  ({GENES_ON_PAPER} genes, {DENSITY:.0%} of them not zero); one model, panel 'spine', no ceilings")
-    print(
-        f"- {CELLS_PER_CONDITION} cells a condition: {conditions:,} conditions, whose ranks are among those of a shard"
-    )
-    print(
-        "- a process reads its whole file, so that a shard is a file with its own controls; these are not counted twice"
-    )
-    print(
-        f"- a matrix takes 8 bytes a value and may fill half of a machine of {NODE_GB} GB: {per_shard:,} cells a shard,"
-    )
-    print(f"  {shards} shards; beyond the matrix a process took {beyond:.2f} GB here, whatever the number of cells")
-    print(f"- the file system feeds {TASKS} tasks at once; nothing was run at this size")
-    at_once = min(shards, TASKS)
-    print(f"it takes {seconds / 3600:.0f} CPU hours: {seconds / 3600 / at_once:.1f} h on {at_once} cores")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Size:
+    """A dataset: conditions, genes, cells with controls, and GB of its matrix."""
+
+    conditions: int
+    genes: int
+    cells: int
+    matrix: float
+
+    @property
+    def density(self) -> float:
+        """Values of a cell that are not zero."""
+        return self.matrix * 1e9 / 8 / self.cells
+
+
+def on_paper(start: Cost, few: tuple[Size, Cost], many: tuple[Size, Cost]) -> None:
+    """Print what two sizes mean for a third, one assumption a line.
+
+    Time is start + a conditions + b cells, of which the two sizes (equal conditions) give a and b.
+    """
+    (small, cost), (large, more) = few, many
+    a_cell = max(more.cpu - cost.cpu, 0.0) / (large.cells - small.cells)
+    a_condition = max(cost.cpu - start.cpu - a_cell * small.cells, 0.0) / small.conditions
+    memory = max((more.peak - cost.peak) / (large.matrix - small.matrix), 1.0)
+    values, conditions = GENES_ON_PAPER * DENSITY, CELLS_ON_PAPER // CELLS_PER_CONDITION
+    per_shard = int(NODE_GB * 1e9 / memory / (values * 8))
+    shards = max(-(-CELLS_ON_PAPER // per_shard), TASKS)
+    of_cells = CELLS_ON_PAPER * a_cell * values / large.density
+    of_conditions = conditions * a_condition * GENES_ON_PAPER / large.genes
+    hours = (of_cells + of_conditions + shards * start.cpu) / 3600
+    print(f"\n{CELLS_ON_PAPER:,} cells on paper, assuming")
+    for line in (
+        f"{a_cell * 1e6:.0f} us a cell and {a_condition * 1e3:.0f} ms a condition, as the two sizes above give them,",
+        f"  the first growing with the values of a cell ({large.density:.0f} here, {values:.0f} there: {GENES_ON_PAPER}",
+        f"  genes, {DENSITY:.0%} of them not zero), the second with the genes ({large.genes} here)",
+        f"{CELLS_PER_CONDITION} cells a condition: {conditions:,} conditions, whose ranks are among those of a shard",
+        "one model, panel 'spine' without ceilings",
+        "a process reads its whole file, so that a shard is a file with its own controls, which are not counted twice",
+        f"a process takes {memory:.1f} times its matrix (8 bytes a value; reading and hashing copy it), as between the",
+        f"  two sizes above: {NODE_GB} GB hold {per_shard:,} cells; {shards} shards",
+        f"a file system that feeds {TASKS} tasks at once",
+    ):
+        print(line if line.startswith(" ") else f"- {line}")
+    print(f"it takes {hours:.0f} CPU hours: {hours / TASKS:.2f} h on {TASKS} cores. Nothing was run at this size.")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true")
     small = parser.parse_args().small
-    size = {"conditions": 16, "cells": 20, "genes": 100} if small else {"conditions": 80, "cells": 40, "genes": 1000}
+    size = {"conditions": 16, "cells": 20, "genes": 100} if small else {"conditions": 80, "cells": 80, "genes": 2000}
     print(f"{'':<28}{'wall s':>9}{'CPU s':>9}{'peak GB':>9}")
     with tempfile.TemporaryDirectory() as scratch:
         few, many = Path(scratch) / "few", Path(scratch) / "many"
@@ -163,15 +179,16 @@ def main() -> None:
             each = (cost.cpu - by_shards[1].cpu) / (shards - 1) if shards > 1 else 0.0
             row(f"{shards} shards, one process", cost, f"  {each:.2f} CPU s each shard after the first" * (shards > 1))
         row(f"{FOLDS} shards, Dask workers", score(few, "--executor", "dask"), "  peak of the largest process")
-        more = prepare(many, **{**size, "cells": 10 * size["cells"]})
-        large = score(many)
         cells = (size["conditions"] + 10) * size["cells"]
+        known = {"conditions": size["conditions"], "genes": size["genes"]}
+        small_one = Size(cells=cells, matrix=gb, **known)
+        large_one = Size(cells=10 * cells, matrix=prepare(many, **{**size, "cells": 10 * size["cells"]}), **known)
+        large = score(many)
         row(f"{cells:,} cells", by_shards[FOLDS], f"  matrix {gb:.3f} GB")
         ratio = (large.cpu - start.cpu) / (by_shards[FOLDS].cpu - start.cpu)
-        row(f"{10 * cells:,} cells", large, f"  matrix {more:.3f} GB; {ratio:.1f} x the time for 10 x the cells")
-        values = gb * 1e9 / 8 / cells
-        beyond = large.peak - more
-        on_paper(start, by_shards[FOLDS], large, cells=(cells, 10 * cells), beyond=beyond, per_cell=values)
+        more = f"  matrix {large_one.matrix:.3f} GB; {ratio:.1f} x the time for 10 x the cells"
+        row(f"{10 * cells:,} cells", large, more)
+        on_paper(start, (small_one, by_shards[FOLDS]), (large_one, large))
 
 
 if __name__ == "__main__":
