@@ -147,8 +147,8 @@ def on_paper(start: Cost, few: tuple[Size, Cost], many: tuple[Size, Cost]) -> No
     print(f"\n{CELLS_ON_PAPER:,} cells on paper, assuming")
     for line in (
         f"{a_cell * 1e6:.0f} us a cell and {a_condition * 1e3:.0f} ms a condition, as the two sizes above give them,",
-        f"  the first growing with the values of a cell ({large.density:.0f} here, {values:.0f} there: {GENES_ON_PAPER}",
-        f"  genes, {DENSITY:.0%} of them not zero), the second with the genes ({large.genes} here)",
+        f"  the first growing with the values of a cell ({large.density:.0f} here, {values:.0f} there:",
+        f"  {GENES_ON_PAPER} genes, {DENSITY:.0%} of them not zero), the second with the genes ({large.genes} here)",
         f"{CELLS_PER_CONDITION} cells a condition: {conditions:,} conditions, whose ranks are among those of a shard",
         "one model, panel 'spine' without ceilings",
         "a process reads its whole file, so that a shard is a file with its own controls, which are not counted twice",
