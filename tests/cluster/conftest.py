@@ -6,6 +6,7 @@ behind. Root is needed, and Debian's packages slurm-wlm and munge ('make test-cl
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -15,6 +16,10 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
+
+from perturbcast import splits
+from perturbcast.stores import h5ad
 
 NODE = "node1"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol", "squeue")
@@ -124,3 +129,33 @@ def _wait_for_node(environment, folder):
         time.sleep(0.5)
     logs = "\n".join(path.read_text()[-1500:] for path in sorted(folder.glob("*.log")) + sorted(folder.glob("*.out")))
     pytest.fail(f"the node did not come up: {done.stdout}{done.stderr}\n{logs}")
+
+
+def read_submitted(job):
+    """Group -> SLURM job id of a submitted job."""
+    return json.loads((job / "submitted.json").read_text())
+
+
+@pytest.fixture
+def make_training(root, slurm, make_data, tmp_path):
+    """A checkout whose pipeline is one stage 'train' of the given commands, on a small dataset with one fold."""
+    from tests.cluster.test_pipeline_on_slurm import commit, run
+
+    def make(commands, *, site):
+        folder = tmp_path / "main"
+        shutil.copytree(root / "apptainer/slurm", folder / "apptainer/slurm")
+        data = make_data(contexts=("a", "b", "c", "d"), perturbations=[f"G{i}" for i in range(6)], genes=12)
+        h5ad.write(data, folder / "made.h5ad")
+        splits.freeze(splits.make(data, "in_distribution", seed=1)[0], folder / "split/fold_0.json")
+        stages = {"train": {"foreach": commands, "do": {"cmd": "${item}", "outs": ["out/${key}"]}}}
+        (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+        (folder / "site.yaml").write_text(
+            yaml.safe_dump({**site, "defaults": {"partition": "low", "time": "5", **site.get("defaults", {})}})
+        )
+        (folder / ".gitignore").write_text("/artifacts/\n/out/\n*.log\n*.h5ad\n")
+        run("git", "init", "-q", cwd=folder, env=slurm)
+        run("dvc", "init", "-q", cwd=folder, env=slurm)
+        commit(folder, slurm, "Start")
+        return folder
+
+    return make

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 BIN = Path(sys.executable).parent
 SPLIT = "simulated-unseen_context"
-DEADLINE_S = 240
+DEADLINE_S = 480
 
 
 def run(*command, cwd, env, code=0):

@@ -1,66 +1,33 @@
-"""A task that a higher partition preempts in the middle saves itself, is queued again, resumes, and ends the same."""
+"""Training that a higher partition preempts in mid-epoch saves itself, is queued again, resumes, and ends the same."""
 
 from __future__ import annotations
 
-import json
-import shutil
+import re
 import time
 
 import pytest
-from tests.cluster.test_pipeline_on_slurm import commit, finish, run
+from tests.cluster.conftest import read_submitted
+from tests.cluster.test_pipeline_on_slurm import finish, run
 
 pytestmark = pytest.mark.slow
 
-# Stands in for training: state that depends on every step, saved when asked to, exit code 75 for 'again'.
-PROGRAM = """
-import json, pathlib, signal, sys, time
-saved, out = pathlib.Path("saved.json"), pathlib.Path(sys.argv[1])
-state = json.loads(saved.read_text()) if saved.exists() else {"step": 0, "value": 1, "starts": 0}
-state["starts"] += 1
-asked = []
-for number in (signal.SIGUSR1, signal.SIGTERM):
-    signal.signal(number, lambda n, frame: asked.append(n))
-pathlib.Path("running").touch()
-while state["step"] < 150:
-    state["step"] += 1
-    state["value"] = (state["value"] * 48271 + state["step"]) % 2147483647
-    time.sleep(float(sys.argv[2]))
-    if asked:
-        saved.write_text(json.dumps(state))
-        sys.exit(75)
-saved.unlink(missing_ok=True)
-out.parent.mkdir(parents=True, exist_ok=True)
-out.write_text(json.dumps({"value": state["value"], "steps": state["step"]}))
-pathlib.Path("starts.json").write_text(json.dumps(state["starts"]))
-"""
+STEPS = 400
+TRAIN = (
+    f"perturbcast train --data made.h5ad --split split --model cgio --steps {STEPS} --checkpoint-every 10 --width 4 "
+    "--batch 4 --learning-rate 0.03 --dropout 0.2 --every 50 --patience 1000 --seed 3"
+)
 
 
-def test_a_preempted_task_ends_as_an_undisturbed_one(root, slurm, tmp_path):
-    folder = tmp_path / "main"
-    shutil.copytree(root / "apptainer/slurm", folder / "apptainer/slurm")
-    (folder / "learn.py").write_text(PROGRAM)
-    stage = "stages:\n  learn:\n    foreach: [a]\n    do: {cmd: python learn.py out/a.json 0.1, outs: [out/a.json]}\n"
-    (folder / "dvc.yaml").write_text(stage)
-    (folder / "params.yaml").write_text("seed: 0\n")
-    (folder / "site.yaml").write_text("defaults: {partition: low, time: '5', cpus: 2}\n")
-    (folder / ".gitignore").write_text("/artifacts/\nsaved.json\nstarts.json\nrunning\n*.log\n")
-    run("git", "init", "-q", cwd=folder, env=slurm)
-    run("dvc", "init", "-q", cwd=folder, env=slurm)
-    commit(folder, slurm, "Start")
-
-    run("python", "learn.py", "undisturbed.json", "0", cwd=folder, env=slurm)
-    assert json.loads((folder / "starts.json").read_text()) == 1
-    (folder / "running").unlink()
-
+def test_a_preempted_training_ends_in_the_weights_of_an_undisturbed_one(make_training, slurm):
+    folder = make_training({"cgio": f"{TRAIN} --out out/cgio"}, site={"defaults": {"cpus": 2, "time": "30"}})
     run("perturbcast", "submit", "--name", "j", cwd=folder, env=slurm)
-    job = json.loads((folder / "artifacts/jobs/j/submitted.json").read_text())["learn"]
-    for _ in range(240):
-        if (folder / "running").exists():
+    job = read_submitted(folder / "artifacts/jobs/j")["train"]
+    for _ in range(2400):
+        if list(folder.glob("out/.cgio.checkpoints/fold_0/[0-9]*.ckpt")):
             break
-        time.sleep(0.25)
-    time.sleep(0.5)  # in the middle of the loop
-    run("sbatch", "--partition=high", "--cpus-per-task=2", "--wrap=sleep 2", "-o", "high.log", cwd=folder, env=slurm)
-    for _ in range(120):
+        time.sleep(0.05)
+    run("sbatch", "--partition=high", "--cpus-per-task=2", "--wrap=sleep 1", "-o", "high.log", cwd=folder, env=slurm)
+    for _ in range(240):
         if "Restarts=1" in run("scontrol", "show", "job", job, cwd=folder, env=slurm):
             break
         time.sleep(0.25)
@@ -68,6 +35,13 @@ def test_a_preempted_task_ends_as_an_undisturbed_one(root, slurm, tmp_path):
     run("scontrol", "update", f"jobid={job}", "starttime=now", cwd=folder, env=slurm)
     finish(folder, slurm, "artifacts/jobs/j")
 
-    assert json.loads((folder / "starts.json").read_text()) == 2
-    assert (folder / "out/a.json").read_text() == (folder / "undisturbed.json").read_text()
+    log = (folder / "artifacts/jobs/j/logs/train-0.log").read_text()
+    saved = re.search(rf"Stopped by a signal after step (\d+) of {STEPS}", log)
+    assert saved, log
+    assert 0 < int(saved[1]) < STEPS
+    assert f"fold 0: went on from step {saved[1]}" in log
     assert "1 stages committed" in (folder / "artifacts/jobs/j/logs/gather.log").read_text()
+    run(*f"{TRAIN} --out undisturbed".split(), cwd=folder, env=slurm)
+    for name in ("model.safetensors", "config.json", "calibration.npz", "fingerprint.json"):
+        ours, theirs = folder / "out/cgio/fold_0" / name, folder / "undisturbed/fold_0" / name
+        assert ours.read_bytes() == theirs.read_bytes(), name

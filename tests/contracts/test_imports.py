@@ -24,6 +24,7 @@ PLANTED = [
     ("layers", "perturbcast/schema.py", "import perturbcast.catalog"),
     ("layers", "perturbcast/graphs/gene_graph.py", "import perturbcast.models.interface"),
     ("layers", "perturbcast/nn/descent.py", "import perturbcast.models.interface"),
+    ("layers", "perturbcast/suites/space.py", "import perturbcast.stages.train"),
     ("torch-free", "perturbcast/evaluation/scoring.py", "import torch"),
     ("torch-free", "perturbcast/metrics/descriptor.py", "import pytorch_lightning"),
     ("torch-free", "perturbcast/graphs/coexpression.py", "import torch"),

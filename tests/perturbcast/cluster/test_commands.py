@@ -22,7 +22,7 @@ def test_a_bare_site_asks_for_nothing_but_a_core():
         "--job-name=train",
         "--array=0-2",
         "--nodes=1",
-        "--ntasks=1",
+        "--ntasks-per-node=1",
         "--cpus-per-task=1",
         "--output=artifacts/jobs/j/logs/train-%a.log",
         "--open-mode=append",
@@ -44,12 +44,34 @@ def test_fields_of_a_stage_differ_from_the_defaults():
         requeue=False,
     )
     words = stage_command(ARRAY, site=site, job=JOB, ids=[])
-    expected = {"--partition=gpu", "--gpus-per-node=2", "--cpus-per-task=4", "--mem=8G", "--time=1-00:00:00"}
+    expected = {
+        "--partition=gpu",
+        "--gpus-per-node=2",
+        "--ntasks-per-node=2",
+        "--cpus-per-task=4",
+        "--mem=8G",
+        "--time=1-00:00:00",
+    }
     assert expected | {"--array=0-2%5", "--no-requeue"} <= set(words)
     assert not [word for word in words if word.startswith("--dependency")]
     other = stage_command(Array(group="split", stages=(STAGE,), after=()), site=site, job=JOB, ids=[])
     assert {"--partition=cpu", "--array=0-0%5"} <= set(other)
     assert not [word for word in other if word.startswith("--gpus")]
+
+
+def test_processes_of_a_step_are_one_per_gpu_on_each_machine():
+    site = Site(stages={"train": {"nodes": 2, "gpus": 4}, "pretrain": {"processes": 2}})
+    words = stage_command(ARRAY, site=site, job=JOB, ids=[])
+    assert {"--nodes=2", "--ntasks-per-node=4", "--gpus-per-node=4"} <= set(words)
+    assert site.resources("pretrain").processes_per_node == 2
+    assert site.resources("split").processes_per_node == 1
+
+
+def test_an_array_that_runs_whatever_became_of_others_asks_as_the_site_says():
+    array = Array(group="runs_3", stages=(STAGE,), after=("draw_3",), whatever=True, like="runs")
+    words = stage_command(array, site=Site(stages={"runs": {"memory": "9G"}}), job=JOB, ids=["7"])
+    assert {"--dependency=afterany:7", "--mem=9G", "--job-name=runs_3"} <= set(words)
+    assert "--kill-on-invalid-dep=yes" not in words
 
 
 def test_the_gathering_job_runs_whatever_became_of_the_others():

@@ -127,6 +127,30 @@ def test_log_choose_and_resolve(client, folds):
     assert tracking.resolve("models:/made-unseen_context@champion").version == first[0], "the alias moves back"
 
 
+def test_rows_of_a_scorecard_are_runs_of_one_experiment_and_logged_once(server, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    client = tracking.connect()
+    rows = [
+        tracking.Row(
+            name=f"sim/ridge/{seed}",
+            key=f"row {seed}",
+            parameters={"model.ridge": 0.3, "seed": seed},
+            metrics={} if seed else {"validation/m.v1": 0.5},
+            tags={"commit": "c"},
+            failed=bool(seed),
+        )
+        for seed in (0, 1)
+    ]
+    assert tracking.log_rows(client, "sweep-made", rows[:1]) == 1
+    assert tracking.log_rows(client, "sweep-made", rows) == 1, "what is there is not logged twice"
+    assert tracking.log_rows(client, "sweep-made", rows) == 0
+    experiment = client.get_experiment_by_name("sweep-made")
+    runs = {run.data.params["seed"]: run for run in client.search_runs([experiment.experiment_id])}
+    assert {seed: run.info.status for seed, run in runs.items()} == {"0": "FINISHED", "1": "FAILED"}
+    assert runs["0"].data.metrics == {"validation/m.v1": 0.5}
+    assert runs["0"].data.tags["commit"] == "c"
+
+
 @pytest.mark.parametrize(
     ("uri", "message"),
     [

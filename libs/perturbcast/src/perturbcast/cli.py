@@ -47,6 +47,8 @@ VERBS = {
     "evaluate": "evaluate",
     "compare": "compare",
     "parity": "parity",
+    "suite": "suite",
+    "sweep": "sweep",
     "leaderboard": "leaderboard",
     "report": "report",
     "register": "register",

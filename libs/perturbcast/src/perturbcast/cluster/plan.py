@@ -49,12 +49,16 @@ class Array:
     Attributes:
         group: the stages' common name.
         stages: in the order of the task numbers.
-        after: groups that have to end well before.
+        after: groups that have to end before, and to end well.
+        whatever: it runs also where they did not end well.
+        like: name in the site file whose resources a task asks for; the group's own if empty.
     """
 
     group: str
     stages: tuple[Stage, ...]
     after: tuple[str, ...]
+    whatever: bool = False
+    like: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,6 +107,8 @@ class Plan:
                 group=array["group"],
                 stages=tuple(Stage.from_json(stage) for stage in array["stages"]),
                 after=tuple(array["after"]),
+                whatever=array["whatever"],
+                like=array["like"],
             )
             for array in value["arrays"]
         )

@@ -27,9 +27,11 @@ class Resources(_Strict):
         account: who pays.
         qos: quality of service.
         time: limit, ``HH:MM:SS``, ``D-HH:MM:SS`` or minutes.
-        cpus: processor cores; thread counts follow it.
-        memory: as ``8G``.
-        gpus: on one machine.
+        cpus: processor cores of a process; thread counts follow it.
+        memory: as ``8G``, of one machine.
+        nodes: machines; more than one for a model that learns by gradient.
+        processes: on each machine, which train one model together; None for one per GPU, or one.
+        gpus: on each machine.
         constraint: node features.
     """
 
@@ -39,8 +41,14 @@ class Resources(_Strict):
     time: Clock | None = None
     cpus: int = pydantic.Field(default=1, ge=1)
     memory: Memory | None = None
+    nodes: int = pydantic.Field(default=1, ge=1)
+    processes: int | None = pydantic.Field(default=None, ge=1)
     gpus: int = pydantic.Field(default=0, ge=0)
     constraint: str | None = None
+
+    @property
+    def processes_per_node(self) -> int:
+        return self.processes or max(self.gpus, 1)
 
 
 class Site(_Strict):

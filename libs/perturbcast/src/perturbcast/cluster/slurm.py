@@ -26,15 +26,15 @@ def stage_command(array: Array, *, site: Site, job: Path, ids: Sequence[str]) ->
         array: its stages.
         site: the cluster.
         job: the job's folder, which the batch script reads.
-        ids: job ids of the arrays that have to end well before; placeholders in a dry run.
+        ids: job ids of the arrays that have to end before; placeholders in a dry run.
     """
     last = len(array.stages) - 1
     at_once = f"%{site.at_once}" if site.at_once else ""
     words = ["sbatch", "--parsable", f"--job-name={array.group}", f"--array=0-{last}{at_once}"]
-    words += _resources(site.resources(array.group))
+    words += _resources(site.resources(array.like or array.group))
     words += [f"--output={job / 'logs' / array.group}-%a.log", "--open-mode=append", f"--signal=B:USR1@{site.grace}"]
     words += ["--requeue"] if site.requeue else ["--no-requeue"]
-    words += _after("afterok", ids)
+    words += _after("afterany" if array.whatever else "afterok", ids)
     return [*words, str(BATCH / "stage.sbatch"), str(job), array.group]
 
 
@@ -53,7 +53,8 @@ def _resources(wanted: Resources) -> list[str]:
     named = {"partition": wanted.partition, "account": wanted.account, "qos": wanted.qos, "time": wanted.time}
     named |= {"mem": wanted.memory, "constraint": wanted.constraint}
     words = [f"--{name}={value}" for name, value in named.items() if value is not None]
-    words += ["--nodes=1", "--ntasks=1", f"--cpus-per-task={wanted.cpus}"]
+    words += [f"--nodes={wanted.nodes}", f"--ntasks-per-node={wanted.processes_per_node}"]
+    words += [f"--cpus-per-task={wanted.cpus}"]
     return [*words, f"--gpus-per-node={wanted.gpus}"] if wanted.gpus else words
 
 

@@ -33,7 +33,8 @@ def run_task(plan: Plan, stage: Stage, *, job: Path, environment: Mapping[str, s
     """Run a stage command in bash and write its record.
 
     Outputs of an earlier run are removed first, as DVC does, unless SLURM started the task again: then the command
-    may resume from what it saved. Signals that ask a task to save itself are passed on to the command.
+    may resume from what it saved. Signals that ask a task to save itself are passed on to the command. Where several
+    processes of a step train one model, the first keeps outputs and record; the others run the command beside it.
 
     Args:
         plan: what was submitted; the checkout is at its commit (see ``gather.same_checkout``).
@@ -47,6 +48,8 @@ def run_task(plan: Plan, stage: Stage, *, job: Path, environment: Mapping[str, s
     Raises:
         ValueError: an input is not there.
     """
+    if environment.get("SLURM_PROCID", "0") != "0":
+        return _run(stage.command, environment)
     inputs = content(stage.inputs)
     absent = [path for path, digest in inputs.items() if not digest]
     if absent:

@@ -14,6 +14,7 @@ from perturbcast.evaluation.printed import scores_summary
 from perturbcast.metrics import PANELS
 from perturbcast.schema import CONTROL
 from perturbcast.stages.evaluation_record import provenance_of
+from perturbcast.stages.executors import Executor
 
 
 def command(
@@ -57,6 +58,7 @@ def command(
         typer.Option(help="Score ceilings and degenerate predictors too; floors and chance are there in any case."),
     ] = True,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap, and of ceilings and degenerate predictors.")] = 0,
+    executor: Executor = "serial",
 ) -> None:
     """Score predictions: each metric with a bootstrap interval over conditions, floors, chance and ceilings.
 
@@ -80,6 +82,7 @@ def command(
     """
     given = [prediction] if isinstance(prediction, Path) else list(prediction)
     of_split = {"--split": split, "--data": data, "--part": part or None, "--validation-panel": validation_panel}
+    of_split |= {"--executor": None if executor == "serial" else executor}
     of_files = {
         "--truth": truth,
         "--perturbation-key": perturbation_key,
@@ -130,4 +133,4 @@ def command(
         bounds=bounds,
         seed=seed,
     )
-    evaluate_split(job, data)
+    evaluate_split(job, data, executor=executor)

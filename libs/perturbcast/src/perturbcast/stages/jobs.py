@@ -36,8 +36,9 @@ def command(
             )
             said = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
             table.add_row(folder.name, array.group, ids[array.group], str(len(array.stages)), said)
-        last = states.get((ids[GATHER], None), "no longer known to SLURM; see its log")
-        table.add_row(folder.name, GATHER, ids[GATHER], "1", last.lower())
+        if GATHER in ids:
+            last = states.get((ids[GATHER], None), "no longer known to SLURM; see its log")
+            table.add_row(folder.name, GATHER, ids[GATHER], "1", last.lower())
     Console().print(table if table.row_count else f"No job in {JOBS}. Submit one with 'perturbcast submit'.")
 
 

@@ -12,11 +12,13 @@
 | ``predictions/SPLIT/MODEL/fold_K/{validation,test}.npz`` | predict |
 | ``evaluations/{validation,test}/SPLIT/MODEL/`` | evaluate |
 | ``leaderboard/``, ``report/``, ``registry/`` | leaderboard, report, register |
+| ``suites/NAME/``, ``sweeps/NAME/`` | suite, sweep; see ``suites/folder.py`` |
 | ``resources/STAGE/SPLIT/MODEL.json`` | train, predict; not an output of the pipeline, which is the same every time |
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 
@@ -25,7 +27,18 @@ from perturbcast.errors import UsageError
 from perturbcast.schema import PerturbationData, Split
 from perturbcast.stores import CellFile, h5ad
 
-__all__ = ["ARTIFACTS", "PARTS", "dataset_file", "load_fold", "of_fold", "open_cells", "open_data", "split_files"]
+__all__ = [
+    "ARTIFACTS",
+    "PARTS",
+    "data_file",
+    "dataset_file",
+    "load_fold",
+    "of_fold",
+    "open_cells",
+    "open_data",
+    "opened",
+    "split_files",
+]
 
 ARTIFACTS = Path("artifacts")
 PARTS = ("validation", "test")
@@ -64,18 +77,29 @@ def of_fold(folder: Path, fold: int) -> Path:
     return folder / f"fold_{fold}" if (folder / f"fold_{fold}").is_dir() else folder
 
 
-def open_data(split: Path, data: Path | None) -> PerturbationData:
+def data_file(split: Path, data: Path | None) -> Path:
     """The dataset of a split: the file given, else the one that the pipeline keeps for it."""
-    return h5ad.read(_data_file(split, data))
+    return data or dataset_file(splits.load(split_files(split)[0]).dataset)
+
+
+def open_data(split: Path, data: Path | None) -> PerturbationData:
+    """What ``data_file`` holds."""
+    return h5ad.read(data_file(split, data))
+
+
+def opened(file: Path) -> PerturbationData:
+    """A dataset, read once by each process that works on several of its pieces."""
+    return _opened(file.resolve(), file.stat().st_mtime_ns if file.is_file() else 0)
+
+
+@functools.lru_cache(maxsize=1)
+def _opened(file: Path, _changed: int) -> PerturbationData:
+    return h5ad.read(file)
 
 
 def open_cells(split: Path, data: Path | None) -> CellFile:
     """The same dataset, left on disk."""
-    return CellFile.open(_data_file(split, data))
-
-
-def _data_file(split: Path, data: Path | None) -> Path:
-    return data or dataset_file(splits.load(split_files(split)[0]).dataset)
+    return CellFile.open(data_file(split, data))
 
 
 def load_fold(path: Path, data: PerturbationData | CellFile) -> Split:

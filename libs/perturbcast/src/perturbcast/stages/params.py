@@ -47,6 +47,8 @@ class Params(_Strict):
     oracle: Run = Run(splits=[], models=[])
     selection: dict[str, str]
     simulate: dict[str, Any]
+    suites: dict[str, Any] = {}  # checked by 'perturbcast suite' and 'perturbcast sweep', which read them
+    sweeps: dict[str, Any] = {}
 
     def models_of(self, split: str) -> list[str]:
         """Models that the pipeline runs on a split, its oracles among them."""

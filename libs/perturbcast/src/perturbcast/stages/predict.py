@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from perturbcast.errors import UsageError
 from perturbcast.schema import Split
-from perturbcast.stages.layout import PARTS, load_fold, open_cells, open_data, split_files
+from perturbcast.stages.executors import Executor, spread
+from perturbcast.stages.layout import PARTS, data_file, load_fold, opened, split_files
 from perturbcast.stages.params import read
-from perturbcast.stages.progress import track
 from perturbcast.stages.resources import recording
-from perturbcast.stores import control_means, predictions
+from perturbcast.stores import CellFile, control_means, predictions
 from perturbcast.training import TrainedModel, load_model
+
+Questions = tuple[dict[Path, Split], dict[str, np.ndarray]]
 
 
 def command(
@@ -41,6 +45,7 @@ def command(
         Path | None,
         typer.Option(help="Of several models, take those that this params.yaml runs on the split; all if not given."),
     ] = None,
+    executor: Executor = "serial",
 ) -> None:
     """Predict the delta, its variance and its intervals for the validation and test conditions of every fold.
 
@@ -54,18 +59,35 @@ def command(
     if unknown:
         raise UsageError(f"A part to predict is one of {', '.join(PARTS)}; got {', '.join(unknown)}.")
     models = _models(model, out, named=None if params is None else read(params).models_of(split.name))
-    cells = open_cells(split, data) if on_disk else open_data(split, data)
-    controls = control_means(cells)
-    folds = {file: load_fold(file, cells) for file in split_files(split)}
-    for source, target in track(list(models.items()), f"predict {split.name} with {', '.join(m.name for m in models)}"):
-        with recording("predict", target):
-            for file, fold in folds.items():
-                trained = _trained(source, file, fold)
-                for name in parts:
-                    conditions = fold.conditions[name]
-                    inputs = {c.context: controls[c.context] for c in conditions}
-                    answer = trained.predict(conditions, control_means=inputs)
-                    predictions.write(answer, target / f"fold_{fold.fold}" / f"{name}.npz")
+    file = data_file(split, data)
+    questions = functools.partial(_questions, split, file, on_disk=on_disk)
+    ready = questions() if executor == "serial" else None  # a worker reads them itself
+    answer = functools.partial(_answer, questions=questions, parts=parts, ready=ready)
+    what = f"predict {split.name} with {', '.join(m.name for m in models)}"
+    for _ in spread(answer, list(models.items()), executor=executor, what=what):
+        pass  # each writes its own files
+
+
+def _answer(
+    model: tuple[Path, Path], *, questions: Callable[[], Questions], parts: list[str], ready: Questions | None = None
+) -> None:
+    """A model, given by its folder and where its predictions go, on every fold."""
+    source, target = model
+    folds, controls = ready or questions()
+    with recording("predict", target):
+        for file, fold in folds.items():
+            trained = _trained(source, file, fold)
+            for name in parts:
+                conditions = fold.conditions[name]
+                inputs = {c.context: controls[c.context] for c in conditions}
+                prediction = trained.predict(conditions, control_means=inputs)
+                predictions.write(prediction, target / f"fold_{fold.fold}" / f"{name}.npz")
+
+
+def _questions(split: Path, data: Path, *, on_disk: bool) -> Questions:
+    """The folds of a split, and the control mean [gene] of each context."""
+    cells = CellFile.open(data) if on_disk else opened(data)
+    return {file: load_fold(file, cells) for file in split_files(split)}, control_means(cells)
 
 
 def _models(model: Path, out: Path, *, named: Sequence[str] | None) -> dict[Path, Path]:

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import inspect
 import json
+import os
 import resource
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +22,7 @@ import pandas as pd
 from perturbcast.stages.layout import ARTIFACTS
 from perturbcast.stores.atomic import write_json
 
-__all__ = ["FOLDER", "of_model", "recorded", "recording", "table"]
+__all__ = ["FOLDER", "is_first_process", "of_model", "recorded", "recording", "table"]
 
 FOLDER = ARTIFACTS / "resources"
 
@@ -30,17 +31,22 @@ FOLDER = ARTIFACTS / "resources"
 def recording(stage: str, out: Path) -> Iterator[None]:
     """Keeps what the block took, if it ends well and ``out`` is ``artifacts/*/SPLIT/MODEL``.
 
-    Peak memory is that of the process up to the end of the block.
+    Peak memory is that of the process up to the end of the block; of several processes the first one is recorded.
     """
     wall, cpu = time.perf_counter(), time.process_time()
     yield
-    if len(out.parts) == 4 and out.parts[0] == ARTIFACTS.name:
+    if is_first_process() and len(out.parts) == 4 and out.parts[0] == ARTIFACTS.name:
         taken = {
             "wall_s": time.perf_counter() - wall,
             "cpu_s": time.process_time() - cpu,
             "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,  # Linux counts kilobytes
         }
         write_json(FOLDER / stage / out.parts[2] / f"{out.parts[3]}.json", taken)
+
+
+def is_first_process() -> bool:
+    """This process writes files: it is alone, or the first of those that SLURM, torchrun or Lightning started."""
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
 
 
 def recorded(stage: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

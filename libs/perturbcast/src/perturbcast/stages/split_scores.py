@@ -6,6 +6,8 @@ Imported when a split is scored: a pair of files needs neither splits and datase
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,15 @@ import typer
 from perturbcast.errors import UsageError
 from perturbcast.evaluation.curves_file import curves_of
 from perturbcast.evaluation.directory import write_directory
-from perturbcast.evaluation.held_out import Compared, evaluate_predictions, interpolation_weight, train_profile
+from perturbcast.evaluation.held_out import evaluate_predictions, interpolation_weight, train_profile
 from perturbcast.evaluation.printed import scores_summary
+from perturbcast.evaluation.scoring import Scored
 from perturbcast.evaluation.summary import Evaluation, summarise
+from perturbcast.metrics import Comparison
 from perturbcast.schema import PerturbationData, Prediction, Split
 from perturbcast.stages.evaluation_record import provenance_of
-from perturbcast.stages.layout import load_fold, open_data, split_files
-from perturbcast.stages.progress import track
+from perturbcast.stages.executors import spread
+from perturbcast.stages.layout import data_file, load_fold, opened, split_files
 from perturbcast.stores import predictions
 
 __all__ = ["Job", "evaluate_split", "models_in"]
@@ -63,67 +67,119 @@ def models_in(given: list[Path]) -> dict[str, Path]:
     return found
 
 
-def evaluate_split(job: Job, data: Path | None) -> None:
-    """Score every model on every fold of every part, then write; nothing is written unless all could be scored."""
-    files = split_files(job.split)
-    cells = open_data(job.split, data)
-    compared: dict[tuple[str, str], list[Compared]] = {}
-    folds: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    seeds: dict[str, int | None] = {}
-    kinds: dict[str, str] = {}
-    strata: dict[str, str] = {}
-    weights: dict[int, float] = {}
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _ModelScores:
+    """One model on one part of one fold.
+
+    Attributes:
+        scored: its values.
+        comparison: means, intervals and variances beside the truth; no cells, so that it can be sent.
+        record: of the fold, for the provenance.
+        kind: the model's name in params.yaml.
+        seed: of its training.
+    """
+
+    scored: Scored
+    comparison: Comparison
+    record: Mapping[str, Any]
+    kind: str
+    seed: int | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _FoldScores:
+    """Everything that one fold adds to the evaluations of a split.
+
+    Attributes:
+        models: (part, model) -> its scores.
+        weight: of the ceiling ``interpolated``; None where bounds are not scored.
+        strata: labels of its conditions.
+        axes: what is new at test time.
+        dataset: record for the provenance.
+    """
+
+    models: Mapping[tuple[str, str], _ModelScores]
+    weight: float | None
+    strata: Mapping[str, str]
+    axes: tuple[str, ...]
+    dataset: Mapping[str, Any]
+
+
+def evaluate_split(job: Job, data: Path | None, *, executor: str = "serial") -> None:
+    """Score every model on every fold of every part, then write; nothing is written unless all could be scored.
+
+    Args:
+        job: what is asked.
+        data: the dataset, where the pipeline does not keep it.
+        executor: who scores the folds (see ``executors``).
+    """
     what = f"evaluate {job.name} with {', '.join(job.predictions)}"
-    for file in track(files, what):
-        fold = load_fold(file, cells)
-        profile = train_profile(cells, cells=fold.parts["train"], conditions=fold.conditions["train"])
-        strata |= fold.strata
-        if job.bounds:
-            weights[fold.fold] = interpolation_weight(
-                cells,
-                cells=fold.parts["validation"],
-                conditions=fold.conditions["validation"],
-                train_mean=profile,
-                seed=job.seed,
-            )
-        for part, panel in job.panels.items():
-            answers = {}
-            for model, folder in job.predictions.items():
-                path = folder / file.stem / f"{part}.npz"
-                answers[model] = predictions.read(path)
-                _check(answers[model], fold, part=part, path=path)
-                kinds[model], seeds[model] = answers[model].kind or folder.name, answers[model].seed
-                folds.setdefault((part, model), []).append(_fold_record(fold, answers[model], part=part))
-            of_models = evaluate_predictions(
-                cells,
-                answers,
-                cells=fold.parts[part],
-                train_mean=profile,
-                panel_name=panel,
-                bounds=job.bounds,
-                weight=weights.get(fold.fold),
-                seed=job.seed,
-            )
-            for model, one in of_models.items():
-                compared.setdefault((part, model), []).append(one)
+    score_fold = functools.partial(_score_fold, job=job, data=data_file(job.split, data))
+    folds = list(spread(score_fold, split_files(job.split), executor=executor, what=what))
+    strata = {key: label for fold in folds for key, label in fold.strata.items()}
     written: dict[str, dict[str, Evaluation]] = {part: {} for part in job.panels}
-    for (part, model), of_folds in compared.items():
+    for part, model in folds[0].models:
+        of_folds = [fold.models[part, model] for fold in folds]
         record = job.provenance(part, job.predictions[model]) | {
             "part": part,
             "split": job.name,
-            "model": kinds[model],
-            "model_seed": seeds[model],
-            **_dataset_record(cells, fold),
-            "folds": folds[part, model],
+            "model": of_folds[-1].kind,
+            "model_seed": of_folds[-1].seed,
+            **folds[-1].dataset,
+            "folds": [one.record for one in of_folds],
             "strata": strata,
-            "interpolation_weights": [weights[key] for key in sorted(weights)],
+            "interpolation_weights": [fold.weight for fold in folds if fold.weight is not None],
         }
         evaluation = summarise([one.scored for one in of_folds], seed=job.seed)
-        curves = curves_of([one.comparison for one in of_folds], strata=strata, axes=fold.ood_axes)
+        curves = curves_of([one.comparison for one in of_folds], strata=strata, axes=folds[-1].axes)
         write_directory(evaluation, job.out / part / job.name / model, provenance=record, curves=curves)
         written[part][model] = evaluation
     for part, evaluations in written.items():
         typer.echo(scores_summary(evaluations, title=f"{job.name}, {part}"))
+
+
+def _score_fold(file: Path, *, job: Job, data: Path) -> _FoldScores:
+    """Every model on every part of a fold."""
+    cells = opened(data)
+    fold = load_fold(file, cells)
+    profile = train_profile(cells, cells=fold.parts["train"], conditions=fold.conditions["train"])
+    weight = None
+    if job.bounds:
+        weight = interpolation_weight(
+            cells,
+            cells=fold.parts["validation"],
+            conditions=fold.conditions["validation"],
+            train_mean=profile,
+            seed=job.seed,
+        )
+    found: dict[tuple[str, str], _ModelScores] = {}
+    for part, panel in job.panels.items():
+        answers = {}
+        for model, folder in job.predictions.items():
+            path = folder / file.stem / f"{part}.npz"
+            answers[model] = predictions.read(path)
+            _check(answers[model], fold, part=part, path=path)
+        of_models = evaluate_predictions(
+            cells,
+            answers,
+            cells=fold.parts[part],
+            train_mean=profile,
+            panel_name=panel,
+            bounds=job.bounds,
+            weight=weight,
+            seed=job.seed,
+        )
+        for model, one in of_models.items():
+            truth = dataclasses.replace(one.comparison.truth, cells=None, control_cells=None)
+            found[part, model] = _ModelScores(
+                scored=one.scored,
+                comparison=dataclasses.replace(one.comparison, truth=truth, cells=None),
+                record=_fold_record(fold, answers[model], part=part),
+                kind=answers[model].kind or job.predictions[model].name,
+                seed=answers[model].seed,
+            )
+    dataset = _dataset_record(cells, fold)
+    return _FoldScores(models=found, weight=weight, strata=fold.strata, axes=fold.ood_axes, dataset=dataset)
 
 
 def _check(predicted: Prediction, fold: Split, *, part: str, path: Path) -> None:

@@ -46,18 +46,34 @@ def command(
     if not plan.arrays:
         typer.echo("Nothing to submit: every stage is up to date.")
         return
-    job = JOBS / (name or plan.name)
+    launch(plan, place, JOBS / (name or plan.name), dry_run=dry_run, gather=True)
+
+
+def launch(plan: Plan, site: Site, job: Path, *, dry_run: bool, gather: bool) -> None:
+    """Submit a plan, or print everything that would be submitted.
+
+    Args:
+        plan: the arrays.
+        site: the cluster.
+        job: folder for plan, logs and records.
+        dry_run: print only.
+        gather: a last job checks every record and commits to DVC.
+
+    Raises:
+        UsageError: this machine cannot submit, the image is absent, or an array is too large.
+        ValueError: the job was submitted before, a file differs from the commit, or SLURM refused.
+    """
     if dry_run:
-        _print(plan, place, job)
+        _print(plan, site, job, gather=gather)
         return
     slurm = Slurm()
     slurm.check()
-    _check(plan, place, slurm, job)
+    _check(plan, site, slurm, job)
     _clean(plan.commit)
     write_json(job / "plan.json", plan.to_json())
-    write_bytes(job / "site.sh", place.shell().encode())
+    write_bytes(job / "site.sh", site.shell().encode())
     (job / "logs").mkdir(exist_ok=True)
-    ids = _submit(plan, place, slurm, job)
+    ids = _submit(plan, site, slurm, job, gather=gather)
     write_json(job / "submitted.json", ids)
     for group, number in ids.items():
         typer.echo(f"{number}  {group}")
@@ -156,25 +172,27 @@ def _clean(commit: str) -> None:
         )
 
 
-def _submit(plan: Plan, site: Site, slurm: Slurm, job: Path) -> dict[str, str]:
+def _submit(plan: Plan, site: Site, slurm: Slurm, job: Path, *, gather: bool) -> dict[str, str]:
     ids: dict[str, str] = {}
     try:
         for array in plan.arrays:
             before = [ids[group] for group in array.after]
             ids[array.group] = slurm.submit(stage_command(array, site=site, job=job, ids=before))
-        ids[GATHER] = slurm.submit(gather_command(site=site, job=job, ids=list(ids.values())))
+        if gather:
+            ids[GATHER] = slurm.submit(gather_command(site=site, job=job, ids=list(ids.values())))
     except ValueError:
         slurm.cancel(list(ids.values()))  # all of a job or nothing
         raise
     return ids
 
 
-def _print(plan: Plan, site: Site, job: Path) -> None:
+def _print(plan: Plan, site: Site, job: Path, *, gather: bool) -> None:
     """Everything that would be submitted; job ids that SLURM would give are written as <group>."""
     for array in plan.arrays:
         typer.echo(shlex.join(stage_command(array, site=site, job=job, ids=[f"<{group}>" for group in array.after])))
         for number, stage in enumerate(array.stages):
             typer.echo(f"  {number:4d}  {stage.name}: {stage.command}")
-    ids = [f"<{array.group}>" for array in plan.arrays]
-    typer.echo(shlex.join(gather_command(site=site, job=job, ids=ids)))
+    if gather:
+        ids = [f"<{array.group}>" for array in plan.arrays]
+        typer.echo(shlex.join(gather_command(site=site, job=job, ids=ids)))
     typer.echo(f"{job}/site.sh:\n{site.shell()}", nl=False)

@@ -15,7 +15,7 @@ from perturbcast.stages.layout import load_fold, open_cells, open_data, split_fi
 from perturbcast.stages.model_inputs import encoder_of, graphs_of
 from perturbcast.stages.params import model_plugin, options
 from perturbcast.stages.progress import track
-from perturbcast.stages.resources import recorded
+from perturbcast.stages.resources import is_first_process, recorded
 from perturbcast.stages.training_options import (
     AGAIN,
     Accelerator,
@@ -91,7 +91,8 @@ def command(
             encoder=encoder_of(config, fold),
         )
         if not by_gradient:
-            save_model(ready(), out / f"fold_{fold.fold}")
+            if is_first_process():
+                save_model(ready(), out / f"fold_{fold.fold}")
             continue
         from perturbcast.training.lightning import Interrupted, Learner  # the other models do without torch
 

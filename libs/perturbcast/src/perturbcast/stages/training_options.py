@@ -11,9 +11,13 @@ __all__ = ["AGAIN", "Accelerator", "CheckpointEvery", "Checkpoints", "Devices", 
 
 AGAIN = 75  # EX_TEMPFAIL of sysexits.h: the same command goes on from where it stopped
 
-Accelerator = Annotated[str, typer.Option(help="Where a network trains: cpu, gpu or auto.")]
-Devices = Annotated[int, typer.Option(help="Processes (cpu) or cards (gpu) per node.")]
-NumNodes = Annotated[int, typer.Option(help="Nodes; start one process per device by torchrun or SLURM.")]
+Accelerator = Annotated[
+    str, typer.Option(help="Where a network trains: cpu, gpu or auto.", envvar="PERTURBCAST_ACCELERATOR")
+]
+Devices = Annotated[int, typer.Option(help="Processes (cpu) or cards (gpu) per node.", envvar="PERTURBCAST_DEVICES")]
+NumNodes = Annotated[
+    int, typer.Option(help="Nodes; SLURM starts one process per device.", envvar="PERTURBCAST_NUM_NODES")
+]
 Precision = Annotated[str, typer.Option(help="Of a network: 32-true, bf16-mixed or 16-mixed.")]
 CheckpointEvery = Annotated[int, typer.Option(help="Steps between checkpoints; 0: on a signal only.")]
 Checkpoints = Annotated[

@@ -12,6 +12,7 @@ from perturbcast.tracking.registry import (
     name_champion,
     resolve,
 )
+from perturbcast.tracking.rows import Row, log_rows
 
 __all__ = [
     "DEFAULT_URI",
@@ -19,9 +20,11 @@ __all__ = [
     "FoldModel",
     "ModelRun",
     "ResolvedModel",
+    "Row",
     "connect",
     "current_version",
     "log_curves",
+    "log_rows",
     "log_run",
     "name_champion",
     "resolve",

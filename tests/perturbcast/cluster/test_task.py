@@ -1,0 +1,37 @@
+"""One task: who keeps outputs and record where several processes of a step train one model."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from perturbcast.cluster import Plan, Stage, run_task
+from perturbcast.cluster.task import record_file
+
+PLAN = Plan(commit="c", params="p", arrays=())
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "init", "-q"], check=True)
+    (tmp_path / "out").write_text("of an earlier run")
+    return tmp_path
+
+
+def stage(command):
+    return Stage(name="train@a", command=command, inputs=(), outputs=("out",), after=())
+
+
+def test_the_first_process_keeps_outputs_and_record_and_the_others_run_beside_it(checkout):
+    see = stage("test -e out && echo there > seen || echo gone > seen; exit 75")
+    job = checkout / "job"
+    assert run_task(PLAN, see, job=job, environment={**os.environ, "SLURM_PROCID": "1"}) == 75
+    assert (checkout / "seen").read_text() == "there\n"
+    assert not job.exists()
+    assert run_task(PLAN, see, job=job, environment={**os.environ, "SLURM_PROCID": "0"}) == 75
+    assert (checkout / "seen").read_text() == "gone\n"
+    assert json.loads(record_file(job, "train@a").read_text())["exit_code"] == 75
