@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -44,8 +44,13 @@ class Model(Protocol):
         conditions: Sequence[schema.Condition],
         *,
         control_means: Mapping[str, NDArray[np.float64]] | None = None,
+        levels: Collection[float] | None = None,
     ) -> schema.Prediction:
-        """Rows in the order asked; raises ``UnanswerableError`` for a question that the model cannot answer."""
+        """Rows in the order asked, with intervals of ``levels`` (None for all of the model's).
+
+        Raises:
+            UnanswerableError: a question that the model cannot answer.
+        """
         ...
 
 

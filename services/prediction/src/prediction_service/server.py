@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import ipaddress
 import logging
+import os
 import signal
 import socket
 import sys
@@ -22,12 +23,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME as HEALTH
 from grpc_health.v1.health import aio as health  # type: ignore[attr-defined]  # its stubs lack it
 from grpc_reflection.v1alpha import reflection
+from threadpoolctl import threadpool_limits
 
 from perturbcast import catalog
 from perturbcast.stores.atomic import write_bytes
 from perturbcast.training import load_model
 from perturbcast_client import codec
 from prediction_service import open_inference, open_inference_servicer, servicer
+from prediction_service.allocator import keep_freed_memory
 from prediction_service.answers import Answers
 from prediction_service.engine import Engine
 from prediction_service.json_log import JsonFormatter
@@ -181,6 +184,7 @@ def run(
             TLS or tokens is bad, the port is busy.
     """
     log_to_stderr(log_format)
+    keep_freed_memory()
     config = ServerConfig(
         host=host,
         port=port,
@@ -251,7 +255,10 @@ def serve(engine: Engine, config: ServerConfig, *, watch: RegistryWatch | None =
     Raises:
         ValueError: the port is busy.
     """
-    asyncio.run(_serve(engine, config, watch))
+    # the workers are the threads that compute: with BLAS threads beside them they would wait for one another
+    cores = max(1, (os.cpu_count() or 1) // config.workers)
+    with threadpool_limits(cores, user_api="blas"):
+        asyncio.run(_serve(engine, config, watch))
 
 
 async def _serve(engine: Engine, config: ServerConfig, watch: RegistryWatch | None) -> None:
