@@ -148,7 +148,7 @@ def test_a_model_reference_comes_back_equal(ref):
 
 def test_predictions_come_back_equal():
     prediction = make_prediction()
-    back = codec.decode_prediction(through(pb.PredictResponse, codec.encode_prediction(prediction)))
+    back = codec.decode_prediction(codec.parse(pb.PredictResponse, codec.encode_prediction(prediction)))
     for field in dataclasses.fields(Prediction):
         one, other = getattr(prediction, field.name), getattr(back, field.name)
         if field.name in ARRAYS or field.name in ("cells", "ood_score"):
@@ -157,12 +157,22 @@ def test_predictions_come_back_equal():
             assert one == other, field.name
 
 
+@pytest.mark.parametrize("genes", [0, 1, 15, 16, 20_000])  # data of 0 bytes to more than two varint bytes can count
+def test_tensors_stand_in_the_reply_as_protobuf_writes_them(genes):
+    values = np.random.default_rng(0).standard_normal((genes, 1)).T  # not row-major in memory
+    fields = {**dict.fromkeys(("variance", "lower", "upper", "expression", "cells")), "delta": values[[0, 0]]}
+    reply = codec.encode_prediction(make_prediction(**fields))
+    message = codec.parse(pb.PredictResponse, reply)
+    assert message.delta == codec.encode_tensor(values[[0, 0]])
+    assert len(reply) == message.ByteSize() + 2 * (genes == 0)  # protobuf leaves the tag of empty data out
+
+
 def test_what_was_not_asked_stays_absent():
     bare = make_prediction(
         **dict.fromkeys(("variance", "lower", "upper", "expression", "cells", "ood_score")),
         **{"top_genes": (), "interval_level": 0.0, "timings_ms": {}},
     )
-    back = codec.decode_prediction(through(pb.PredictResponse, codec.encode_prediction(bare)))
+    back = codec.decode_prediction(codec.parse(pb.PredictResponse, codec.encode_prediction(bare)))
     assert back.variance is back.lower is back.upper is back.expression is back.cells is back.ood_score is None
     assert (back.top_genes, back.interval_level) == ((), 0.0)
 
@@ -187,7 +197,7 @@ def test_what_was_not_asked_stays_absent():
     ],
 )
 def test_a_reply_that_breaks_the_contract_is_refused(spoil, says):
-    message = codec.encode_prediction(make_prediction())
+    message = codec.parse(pb.PredictResponse, codec.encode_prediction(make_prediction()))
     spoil(message)
     with pytest.raises(ValueError, match=f"^{says}"):
         codec.decode_prediction(message)

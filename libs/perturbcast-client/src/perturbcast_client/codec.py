@@ -88,6 +88,7 @@ _DTYPES: dict[pb.Tensor.DType, np.dtype[Any]] = {
 _WIRE_DTYPES = {dtype.newbyteorder("="): number for number, dtype in _DTYPES.items()}
 _EXPRESSION = (pb.Tensor.FLOAT32, pb.Tensor.FLOAT64)
 _INTEGERS = (pb.Tensor.INT32, pb.Tensor.INT64)
+_TENSORS = ("delta", "variance", "lower", "upper", "expression", "cells")
 _SOURCES = {"stored": pb.CONTROL_SOURCE_STORED, "request": pb.CONTROL_SOURCE_REQUEST}
 _SOURCE_NAMES: dict[int, str] = {number: name for name, number in _SOURCES.items()}
 
@@ -117,6 +118,27 @@ def encode_tensor(array: NDArray[Any]) -> pb.Tensor:
     return pb.Tensor(dtype=number, shape=array.shape, data=array.astype(_DTYPES[number], copy=False).tobytes())
 
 
+def _tensor_field(message: type[Message], name: str, array: NDArray[Any]) -> list[bytes | memoryview]:
+    """A tensor as it stands in a serialised ``message``, its data not copied: the parts to be joined."""
+    number = message.DESCRIPTOR.fields_by_name[name].number
+    raw = np.ascontiguousarray(array, dtype=_DTYPES[_WIRE_DTYPES[array.dtype.newbyteorder("=")]])
+    data = raw.reshape(-1).view(np.uint8).data
+    inner = [pb.Tensor(dtype=_WIRE_DTYPES[raw.dtype.newbyteorder("=")], shape=array.shape).SerializeToString()]
+    inner.append(_length_delimited(pb.Tensor.DATA_FIELD_NUMBER, len(data)))
+    return [_length_delimited(number, sum(map(len, inner)) + len(data)), *inner, data]
+
+
+def _length_delimited(number: int, length: int) -> bytes:
+    """What stands before the bytes of a field in a serialised message: its tag and their count, as varints."""
+    written = bytearray()
+    for value in (number << 3 | 2, length):
+        while value > 0x7F:
+            written.append(value & 0x7F | 0x80)
+            value >>= 7
+        written.append(value)
+    return bytes(written)
+
+
 def decode_tensor(
     tensor: pb.Tensor, *, dtypes: Iterable[int] = tuple(_DTYPES), ndim: int | None = None
 ) -> NDArray[Any]:
@@ -144,14 +166,15 @@ def decode_tensor(
         raise ValueError(f"shape: {axes}; got {list(shape)}. Set the shape of the array sent.")
     dtype = _DTYPES[tensor.dtype]
     needed = math.prod(shape) * dtype.itemsize
-    if len(tensor.data) != needed:
+    data = tensor.data  # protobuf copies it each time that it is read
+    if len(data) != needed:
         raise ValueError(
-            f"data: shape {list(shape)} of {dtype.name} is {needed} bytes; got {len(tensor.data)}. "
+            f"data: shape {list(shape)} of {dtype.name} is {needed} bytes; got {len(data)}. "
             "Send the whole array, row-major, without padding."
         )
-    if tensor.dtype == pb.Tensor.BOOL and (np.frombuffer(tensor.data, dtype=np.uint8) > 1).any():
+    if tensor.dtype == pb.Tensor.BOOL and (np.frombuffer(data, dtype=np.uint8) > 1).any():
         raise ValueError("data: a BOOL is one byte, 0 or 1; got another value. Convert the array to booleans.")
-    array = np.frombuffer(tensor.data, dtype=dtype).reshape(shape)
+    array = np.frombuffer(data, dtype=dtype).reshape(shape)
     native: NDArray[Any] = array.astype(dtype.newbyteorder("="), copy=False)
     return native
 
@@ -275,10 +298,17 @@ def decode_request(message: pb.PredictRequest) -> PredictRequest:
 # Predictions
 
 
-def encode_prediction(prediction: Prediction) -> pb.PredictResponse:
-    """The reply; absent arrays stay absent."""
-    names = ("delta", "variance", "lower", "upper", "expression", "cells")
-    arrays = {name: getattr(prediction, name) for name in names}
+def encode_prediction(prediction: Prediction) -> bytes:
+    """The reply as bytes; absent arrays stay absent.
+
+    Tensors are most of it. They are written behind the rest, which is protobuf too, so that they are copied once.
+    """
+    arrays = {name: getattr(prediction, name) for name in _TENSORS}
+    fields = [_tensor_field(pb.PredictResponse, name, a) for name, a in arrays.items() if a is not None]
+    return b"".join([_without_tensors(prediction).SerializeToString(), *(part for field in fields for part in field)])
+
+
+def _without_tensors(prediction: Prediction) -> pb.PredictResponse:
     top_genes = prediction.top_genes or ((),) * len(prediction.conditions)
     scores = [None] * len(prediction.conditions) if prediction.ood_score is None else prediction.ood_score.tolist()
     rows = zip(prediction.conditions, prediction.seen, prediction.notes, top_genes, prediction.controls, scores)
@@ -303,7 +333,6 @@ def encode_prediction(prediction: Prediction) -> pb.PredictResponse:
         interval_level=prediction.interval_level,
         request_id=prediction.request_id,
         timings_ms=prediction.timings_ms,
-        **{name: encode_tensor(array) for name, array in arrays.items() if array is not None},
     )
 
 

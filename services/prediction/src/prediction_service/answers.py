@@ -30,7 +30,7 @@ LIGHT = 128 * 1024  # bytes
 
 Decode = Callable[[bytes], PredictRequest]
 Timings = Callable[[], Mapping[str, float]]
-Encode = Callable[[Prediction, Timings], Any]
+Encode = Callable[[Prediction, Timings], bytes]
 
 
 class Answers:
@@ -66,7 +66,7 @@ class Answers:
         Args:
             data: the request message.
             decode: bytes to request; a ``ValueError`` of it is the request's fault.
-            encode: prediction, and what tells the milliseconds spent by part so far -> reply message.
+            encode: prediction, and what tells the milliseconds spent by part so far -> reply.
 
         Raises:
             Exception: as ``Engine.plan``, or what the model raised.
@@ -106,8 +106,8 @@ class Answers:
             return {part: s * 1e3 for part, s in {**spent, "encode": time.perf_counter() - started}.items()}
 
         prediction = self.engine.finish(plan, parts)
-        message = encode(prediction, timings)
-        self.engine.limits.check_reply(message.ByteSize())
+        reply = encode(prediction, timings)
+        self.engine.limits.check_reply(len(reply))
         trace.get_current_span().set_attributes(
             {
                 "perturbcast.request_id": plan.request.request_id,
@@ -130,7 +130,7 @@ class Answers:
                 "timings_ms": spent_ms,
             },
         )
-        return bytes(message.SerializeToString())
+        return reply
 
 
 def parse(kind: type[Any], data: bytes) -> Any:

@@ -9,7 +9,6 @@ Belongs to one event loop.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Sequence
@@ -77,7 +76,7 @@ class Batches(Generic[Work, Result]):
         self._observe = observe
         self._calls: OrderedDict[int, deque[_Waiting[Work, Result]]] = OrderedDict()
         self._weight = 0
-        self._changed = asyncio.Event()
+        self._company_is_here = asyncio.Event()
         self._forming: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[None]] = set()
 
@@ -98,16 +97,16 @@ class Batches(Generic[Work, Result]):
         call = id(waiting)
         self._calls[call] = waiting
         self._weight += sum(piece.weight for piece in pieces)
-        self._changed.set()
         self._form()
+        self._tell()
         try:
-            return await asyncio.gather(*futures)
+            return [await futures[0]] if len(futures) == 1 else await asyncio.gather(*futures)
         finally:
             for one in self._calls.pop(call, ()):
                 self._weight -= one.piece.weight
             for future in futures:
                 future.cancel()
-            self._changed.set()
+            self._tell()
 
     def _form(self) -> None:
         """Start forming the next batch, unless that is under way."""
@@ -142,14 +141,25 @@ class Batches(Generic[Work, Result]):
 
     async def _company(self) -> None:
         """Wait until the batch is full, its oldest piece has waited long enough, or nobody else can join."""
+        if self._complete() or not self._wait_s:
+            return
         loop = asyncio.get_running_loop()
-        while self._calls and self._weight < self._size and len(self._calls) < self._queue.calls:
-            left = min(pieces[0].since for pieces in self._calls.values()) + self._wait_s - loop.time()
-            if left <= 0:
-                return
-            self._changed.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), left)
+        oldest = min(pieces[0].since for pieces in self._calls.values())
+        self._company_is_here.clear()
+        timer = loop.call_at(oldest + self._wait_s, self._company_is_here.set)
+        try:
+            await self._company_is_here.wait()
+        finally:
+            timer.cancel()
+
+    def _complete(self) -> bool:
+        """Whether a batch gains nothing by waiting."""
+        return not self._calls or self._weight >= self._size or len(self._calls) >= self._queue.calls
+
+    def _tell(self) -> None:
+        """Wake the batch that waits, where it need not wait longer: not once for each call that joins."""
+        if self._complete():
+            self._company_is_here.set()
 
     def _take(self) -> list[_Waiting[Work, Result]]:
         """The next batch: of each call in turn its next piece, as far as they are of one kind and fit."""
