@@ -102,7 +102,7 @@ class ServerConfig:
     ready_file: Path | None = None
     max_message_bytes: int = codec.MAX_MESSAGE_BYTES
     workers: int = 2
-    max_concurrent: int = 64
+    max_concurrent: int = 128
     max_batch: int = 256
     batch_wait_ms: float = 2.0
     metrics_port: int | None = None
@@ -140,7 +140,7 @@ def run(
     max_conditions: int = 10_000,
     max_cells: int = 200_000,
     workers: int = 2,
-    max_concurrent: int = 64,
+    max_concurrent: int = 128,
     max_batch: int = 256,
     batch_wait_ms: float = 2.0,
     metrics_port: int | None = None,
