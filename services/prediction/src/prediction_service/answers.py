@@ -20,6 +20,7 @@ from prediction_service.batches import Batches, Piece
 from prediction_service.engine import Engine, InvalidRequestError, Rows, Slice
 from prediction_service.limits import LimitError
 from prediction_service.plan import Plan
+from prediction_service.served_model import QUICK_CONDITIONS
 from prediction_service.work_queue import WorkQueue
 
 __all__ = ["Answers", "Decode", "Encode", "Timings", "parse"]
@@ -57,7 +58,7 @@ class Answers:
         self.queue = queue
         self._batch_size = batch_size
         self.batches: Batches[Slice, Rows] = Batches(
-            queue, engine.answer, size=batch_size, wait_s=batch_wait_s, observe=observe
+            queue, engine.answer, size=batch_size, wait_s=batch_wait_s, observe=observe, quick=_quick
         )
 
     async def answer(self, data: bytes, decode: Decode, encode: Encode) -> bytes:
@@ -131,6 +132,12 @@ class Answers:
             },
         )
         return reply
+
+
+def _quick(slices: Sequence[Slice]) -> bool:
+    """A small batch of a model that was quick when it was warmed; sampled cells are drawn later, in a thread."""
+    conditions = sum(one.stop - one.start for one in slices)
+    return slices[0].plan.served.quick and conditions <= QUICK_CONDITIONS
 
 
 def parse(kind: type[Any], data: bytes) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import gc
 import ipaddress
 import logging
 import os
@@ -200,9 +201,7 @@ def run(
         grace_s=grace_s,
     )
     with contextlib.ExitStack() as closing:
-        served = _load_all(models, backend, torchserve_python, closing)
-        for one in served:
-            warm(one)
+        served = [warm(one) for one in _load_all(models, backend, torchserve_python, closing)]
         watch = None if refresh is None else RegistryWatch(refresh=refresh, load=_load, interval_s=watch_s)
         limits = Limits(max_conditions=max_conditions, max_cells=max_cells, max_reply_bytes=config.max_message_bytes)
         serve(Engine(served, limits=limits), config, watch=watch)
@@ -257,6 +256,8 @@ def serve(engine: Engine, config: ServerConfig, *, watch: RegistryWatch | None =
     """
     # the workers are the threads that compute: with BLAS threads beside them they would wait for one another
     cores = max(1, (os.cpu_count() or 1) // config.workers)
+    gc.collect()
+    gc.freeze()  # what is here stays: no collection has to look at it again while callers wait
     with threadpool_limits(cores, user_api="blas"):
         asyncio.run(_serve(engine, config, watch))
 
