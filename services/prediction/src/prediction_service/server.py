@@ -56,6 +56,7 @@ METRICS_HOST = "127.0.0.1"  # names of models and counts of callers are nobody e
 SERVICES = (codec.SERVICE, open_inference.NAME)
 # calls on their way are told UNAVAILABLE, which clients send again; those that the stop meets are told CANCELLED
 LATECOMERS_S = 0.25
+PENDING = 10_000  # a few kB each: their messages are not read
 STOP_S = 1.0  # for what is no prediction (health watches) once predictions have been drained
 
 
@@ -271,6 +272,10 @@ async def _serve(engine: Engine, config: ServerConfig, watch: RegistryWatch | No
             ("grpc.so_reuseport", 0),  # with it a second server on the port would silently take half the calls
             ("grpc.max_receive_message_length", config.max_message_bytes),
             ("grpc.max_send_message_length", -1),  # the engine's limit refuses with words
+            # calls that nobody has looked at yet; above gRPC's own 1,000 some are told CANCELLED, which clients do not
+            # send again, before the queue can refuse them with a time
+            ("grpc.server.max_pending_requests", PENDING),
+            ("grpc.server.max_pending_requests_hard_limit", 2 * PENDING),
             ("grpc.compression_enabled_algorithms_bitset", 1),  # none: 64 MiB of gzip would unpack to 64 GiB
         ],
     )
