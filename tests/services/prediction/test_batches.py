@@ -199,6 +199,19 @@ def test_what_is_quick_is_answered_by_the_event_loop_and_the_rest_by_a_thread():
     assert asyncio.run(scenario()) == {1: True, 2: True, 5: False, -1: True, 3: True}
 
 
+def test_what_is_quick_waits_for_nobody():
+    async def scenario():
+        queue = WorkQueue(workers=1, capacity=4)
+        batches = Batches(queue, list, size=4, wait_s=30, quick=lambda works: works[0] == 1)
+        with queue.call(), queue.call(), queue.call():
+            assert await asyncio.wait_for(batches.run(pieces(1)), 10) == [1]
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(batches.run(pieces(2)), 0.05)
+        await queue.close()
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize(("size", "wait_s"), [(0, 0), (1, -1), (1, float("nan"))])
 def test_a_batch_that_cannot_be_formed_is_refused(size, wait_s):
     with pytest.raises(ValueError, match="at least one condition and waits 0 s or longer"):

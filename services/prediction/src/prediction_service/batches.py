@@ -2,7 +2,8 @@
 
 A call hands in pieces (slices of its conditions). A batch takes at most one piece of each call, in turn, so that a
 stream of thousands of conditions and a request for one alternate. It is formed when a thread is free and either
-``size`` is reached, or the oldest piece has waited ``wait_s``, or nobody else is inside who could still join.
+``size`` is reached, or the oldest piece has waited ``wait_s``, or nobody else is inside who could still join, or what
+waits is ``quick``.
 Belongs to one event loop.
 """
 
@@ -54,7 +55,7 @@ class Batches(Generic[Work, Result]):
         wait_s: how long a piece waits at most for company once a thread is free, seconds.
         observe: told the weight of each batch.
         quick: whether ``answer`` takes less time for these than a thread takes to be told and to tell; then the event
-            loop answers them by itself.
+            loop answers them by itself, with what is there and without waiting for more.
     """
 
     def __init__(
@@ -146,6 +147,8 @@ class Batches(Generic[Work, Result]):
     async def _company(self) -> None:
         """Wait until the batch is full, its oldest piece has waited long enough, or nobody else can join."""
         if self._complete() or not self._wait_s:
+            return
+        if self._quick([next(iter(self._calls.values()))[0].piece.work]):
             return
         loop = asyncio.get_running_loop()
         oldest = min(pieces[0].since for pieces in self._calls.values())
