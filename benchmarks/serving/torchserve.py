@@ -53,9 +53,17 @@ def torchserve(directory: Path, python: Path, folder: Path) -> Iterator[Server]:
         yield server
 
 
-async def asking(channel: grpc.aio.Channel, fingerprint: str, asked: Sequence[Condition]) -> Ask:
-    """A call for one condition after the other and its delta alone, the message made before; once it answers."""
-    bodies = [{"fingerprint": fingerprint, "conditions": [[c.perturbation, c.context]], "levels": []} for c in asked]
+async def asking(
+    channel: grpc.aio.Channel, fingerprint: str, asked: Sequence[Condition], *, levels: Sequence[float] | None
+) -> Ask:
+    """A call for one condition after the other, the message made before; once it answers.
+
+    Args:
+        levels: of the intervals that are wanted; None for all.
+    """
+    bodies = [
+        {"fingerprint": fingerprint, "conditions": [[c.perturbation, c.context]], "levels": levels} for c in asked
+    ]
     requests = [pb.PredictionsRequest(model_name="model", input={"message": pack(body, {})}) for body in bodies]
     messages = [request.SerializeToString() for request in requests]
     send = channel.unary_unary(PREDICTIONS, None, None)
