@@ -1,14 +1,20 @@
-"""What the prediction service carries, beside a bare echo of the same bytes and the model's own batched forward.
+"""What the prediction service carries, beside a bare echo of the same bytes, the model's own forward, and TorchServe.
 
-    python benchmarks/serve.py                       # three minutes; loopback only
-    python benchmarks/serve.py --seconds 2 --bulk 2000
-    python benchmarks/serve.py --torchserve-python ts/bin/python     # TorchServe alone too, over its gRPC
+    python benchmarks/serve.py                                        # six minutes; loopback only
+    python benchmarks/serve.py --seconds 1 --bulk 2000 --rounds 1 --overload 5        # half a minute
 
 1, 8, 32 and 128 concurrent clients ask for one condition each, 5,000 genes; one stream asks for 10,000. The echo is a
-grpc.aio server in a process of its own that answers with the bytes of our reply and does nothing else; the forward is
-the model in this process, in batches of 256. Every server is charged the CPU seconds that the kernel counted and its
-peak memory. The clients share this process and the machine's cores with the servers: on two cores they are half of the
-load. The last part offers ten times what is let in and counts what becomes of it.
+grpc.aio server that answers with as many bytes as our reply has and does nothing else; the forward is the model in
+batches of 256 in a process with the server's own settings; TorchServe has our archive of the same model. Both of these
+are measured twice: doing what is asked here, the delta alone, and with all intervals, as the predict stage has them
+(``TorchServe+``); each has its verdict. Every server is charged the CPU seconds that the kernel counted and its peak
+memory. ``ours`` is asked by our client, which builds requests and checks replies; ``ours, bare`` by a stub that sends
+bytes made before and does not look at what comes, which is how the peers are asked. Callers share the machine's cores
+with the server. What is compared is measured in turn, ``--rounds`` times, and the median of the ratios counts. The last
+part offers ten times what is let in and counts what becomes of it.
+
+It ends with a line for each target, PASS or MISS, and exits 0 in both cases. TorchServe is looked for where the tests
+have it (services/torchserve/README.md says how it is installed); without it its target is not judged, and it says so.
 """
 
 from __future__ import annotations
@@ -17,37 +23,48 @@ import argparse
 import asyncio
 import contextlib
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import grpc
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from serving.measure import Ask, Row, Server, measured, running
+from serving.torchserve import asking, torchserve
 
 from perturbcast import catalog, splits
 from perturbcast.schema import PerturbationData, content_hash
-from perturbcast.training import fit, load_model, save_model
+from perturbcast.training import fit, save_model
 from perturbcast_client import Condition, ResourceExhaustedError, ServiceError, aio, codec
 from perturbcast_client.calls import make_request
 
-GENES, CHUNK, LIMIT = 5000, 128, 64
+GENES, CHUNK, PLACES = 5000, 128, 128
 CLIENTS = (1, 8, 32, 128)
+DEADLINE_S = 5.0
+GROWTH_MB = 256.0  # in overload: what the allocator may keep
+HERE = Path(__file__).parent / "serving"
 BIN = Path(sys.executable).parent
-TICKS = os.sysconf("SC_CLK_TCK")
-Ask = Callable[[], Awaitable[Any]]
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "perturbcast-tests" / "torchserve"
+PYTHON = Path(os.environ.get("PERTURBCAST_TORCHSERVE_PYTHON", CACHE / "bin" / "python"))
+OPTIONS = [("grpc.max_receive_message_length", -1)]
+FORWARDS = {"delta": "of what is asked (the delta)", "all": "as the predict stage runs it (all intervals)"}
+TORCHSERVE = {
+    "TorchServe": "that is asked the same (the delta)",
+    "TorchServe+": "with its whole answer (all intervals)",
+}
+VERDICTS: list[str] = []
 
 
-def make_model(directory: Path) -> list[Condition]:
-    """A linear model of 5,000 genes on seeded cells; what it can be asked."""
+def make_model(directory: Path) -> tuple[list[Condition], str]:
+    """A linear model of 5,000 genes on seeded cells; what it can be asked, and its fingerprint."""
     rng = np.random.default_rng(0)
     labels = [f"G{i}" for i in range(40)]
     rows = [(p, c) for c in ("a", "b", "c") for p in ("control", *labels) for _ in range(6)]
@@ -66,217 +83,223 @@ def make_model(directory: Path) -> list[Condition]:
     split = splits.make(data, "unseen_context", seed=1)[0]
     config = catalog.load("models", "linear").Config()
     saved = save_model(fit(data, split, kind="linear", plugin="linear", config=config, seed=0), directory)
-    return [Condition.from_label(label, context) for context in saved.control_means for label in labels]
+    asked = [Condition.from_label(label, context) for context in saved.control_means for label in labels]
+    return asked, saved.fingerprint
 
 
-@contextlib.contextmanager
-def running(words: list[str], ready: Path) -> Iterator[tuple[str, int]]:
-    """A server in a process of its own; its address and pid."""
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        until = time.monotonic() + 120
-        while not ready.exists():
-            if process.poll() is not None or time.monotonic() > until:
-                sys.exit(f"{' '.join(words)} did not start")
-            time.sleep(0.05)
-        yield ready.read_text(), process.pid
-    finally:
-        process.terminate()
-        process.wait(60)
+def request(conditions: Sequence[Condition]) -> bytes:
+    """A request as our client sends it."""
+    made = make_request(
+        "model", conditions, controls=None, genes=(), genes_sha256="", wanted=None, seed=0, request_id=""
+    )
+    return codec.encode_request(made).SerializeToString()
 
 
-def usage(pid: int) -> tuple[float, float]:
-    """CPU seconds so far and peak memory (MB) of a process."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    status = Path(f"/proc/{pid}/status").read_text()
-    peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
-    return (int(fields[11]) + int(fields[12])) / TICKS, peak / 1024
+def bare(channel: grpc.aio.Channel, path: str, messages: Sequence[bytes]) -> Ask:
+    """A call that sends bytes and leaves the reply as it comes."""
+    send = channel.unary_unary(path, None, None)
+    turn = iter(range(10**9))
+
+    async def ask() -> None:
+        await send(messages[next(turn) % len(messages)])
+
+    return ask
 
 
-async def echo(reply_bytes: int, ready: Path) -> None:
-    """Answers everything with so many bytes, until it is ended."""
-    reply = bytes(reply_bytes)
+def by_client(client: aio.AsyncClient, asked: Sequence[Condition]) -> Ask:
+    """A call of our client."""
+    turn = iter(range(10**9))
 
-    async def unary(_: bytes, __: Any) -> bytes:
-        return reply
+    async def ask() -> None:
+        await client.predict("model", [asked[next(turn) % len(asked)]])
 
-    async def stream(messages: Any, context: Any) -> None:
-        async for message in messages:
-            await context.write(bytes(reply_bytes * int.from_bytes(message[:4], "little")))
-
-    server = grpc.aio.server(options=[("grpc.max_send_message_length", -1)])
-    methods = {
-        "Predict": grpc.unary_unary_rpc_method_handler(unary),
-        "PredictStream": grpc.stream_stream_rpc_method_handler(stream),
-    }
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("echo", methods),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    ready.write_text(f"127.0.0.1:{port}")
-    await server.wait_for_termination()
+    return ask
 
 
-async def load(ask: Ask, *, clients: int, seconds: float) -> list[float]:
-    """Seconds of every call that clients made one after the other for so long."""
-    latencies: list[float] = []
-    until = time.perf_counter() + seconds
-
-    async def client() -> None:
-        while (started := time.perf_counter()) < until:
-            await ask()
-            latencies.append(time.perf_counter() - started)
-
-    await asyncio.gather(*(client() for _ in range(clients)))
-    return latencies
+async def echoed(channel: grpc.aio.Channel, count: int) -> float:
+    """Conditions per second of the echo's stream."""
+    started = time.perf_counter()
+    sizes = [min(CHUNK, count - at) for at in range(0, count, CHUNK)]
+    async for _ in channel.stream_stream("/echo/PredictStream", None, None)(n.to_bytes(4, "little") for n in sizes):
+        pass
+    return count / (time.perf_counter() - started)
 
 
-async def singles(name: str, ask: Ask, pid: int, seconds: float) -> dict[int, float]:
-    """A row of the table for each number of clients; calls per second by clients."""
-    rates = {}
-    for clients in CLIENTS:
-        await load(ask, clients=clients, seconds=seconds / 4)  # warm
-        cpu, _ = usage(pid)
-        started = time.perf_counter()
-        latencies = await load(ask, clients=clients, seconds=seconds)
-        rates[clients] = len(latencies) / (time.perf_counter() - started)
-        after, peak = usage(pid)
-        p50, p99 = np.percentile(latencies, [50, 99]) * 1e3
+async def streamed(client: aio.AsyncClient, asked: Sequence[Condition], count: int) -> float:
+    """Conditions per second of our client's stream."""
+    many = [asked[i % len(asked)] for i in range(count)]
+    started, got = time.perf_counter(), 0
+    async for reply in client.predict_stream("model", many, chunk_size=CHUNK):
+        got += len(reply.conditions)
+    assert got == count
+    return count / (time.perf_counter() - started)
+
+
+async def forward(directory: Path, count: int, what: str) -> float:
+    """Conditions per second of the model by itself."""
+    words = [sys.executable, str(HERE / "forward.py"), str(directory), str(count), what]
+    done = await asyncio.to_thread(subprocess.run, words, capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+async def bulk(
+    echo: grpc.aio.Channel,
+    client: aio.AsyncClient,
+    server: Server,
+    asked: Sequence[Condition],
+    directory: Path,
+    given: argparse.Namespace,
+) -> None:
+    """The stream beside the smaller of its two bounds."""
+    await streamed(client, asked, 4 * CHUNK)
+    ratios: dict[str, list[float]] = {what: [] for what in FORWARDS}
+    for _ in range(given.rounds):
+        echo_rate = await echoed(echo, given.bulk)
+        forwards = {what: await forward(directory, given.bulk, what) for what in FORWARDS}
+        before = server.cpu_s()
+        ours = await streamed(client, asked, given.bulk)
+        cpu_ms = (server.cpu_s() - before) / given.bulk * 1e3
+        for what, rate in forwards.items():
+            ratios[what].append(ours / min(echo_rate, rate))
         print(
-            f"{name:<10} {clients:>4} clients  {rates[clients]:8.0f}/s  p50 {p50:7.2f} ms  p99 {p99:7.2f} ms"
-            f"  p99/p50 {p99 / p50:5.1f}  cpu {(after - cpu) / len(latencies) * 1e3:6.2f} ms  {peak:6.0f} MB"
+            f"bulk        echo {echo_rate:6.0f}/s, forward {forwards['delta']:6.0f}/s, with intervals "
+            f"{forwards['all']:6.0f}/s, ours {ours:6.0f}/s, cpu {cpu_ms:.3f} ms, {server.memory_mb():.0f} MB",
+            flush=True,
         )
-    return rates
+    for what, label in FORWARDS.items():
+        ratio = statistics.median(ratios[what])
+        judge(f"bulk: at least 0.6 of the smaller of echo and forward {label}", f"{ratio:.2f}", holds=ratio >= 0.6)
 
 
-async def echo_rates(
-    address: str, pid: int, message: bytes, seconds: float, bulk: int
-) -> tuple[dict[int, float], float]:
-    options = [("grpc.max_receive_message_length", -1)]
-    async with grpc.aio.insecure_channel(address, options=options) as channel:
-        untyped: Any = channel  # its stubs ask for the serializers
-        send = untyped.unary_unary("/echo/Predict")
-
-        async def ask() -> None:
-            await send(message)
-
-        rates = await singles("echo", ask, pid, seconds)
-        started = time.perf_counter()
-        sizes = [min(CHUNK, bulk - at) for at in range(0, bulk, CHUNK)]
-        call = untyped.stream_stream("/echo/PredictStream")(n.to_bytes(4, "little") for n in sizes)
-        async for _ in call:
-            pass
-        return rates, bulk / (time.perf_counter() - started)
+def judge(target: str, value: str, *, holds: bool) -> None:
+    """Keep whether a target holds, for the end."""
+    VERDICTS.append(f"{'PASS' if holds else 'MISS'}  {target}: {value}")
 
 
-async def our_rates(address: str, pid: int, asked: list[Condition], seconds: float, bulk: int) -> tuple[Any, float]:
-    async with aio.connect(address) as client:
-        turn = iter(range(10**9))
+async def singles(asks: dict[str, tuple[Ask, Server]], given: argparse.Namespace) -> None:
+    """The table, and 32 clients of ours and of TorchServe in turn."""
 
-        async def ask() -> None:
-            await client.predict("model", [asked[next(turn) % len(asked)]])
+    async def row(name: str, clients: int) -> Row:
+        ask, server = asks[name]
+        made = await measured(name, ask, server, clients=clients, seconds=given.seconds)
+        print(made, flush=True)
+        return made
 
-        rates = await singles("ours", ask, pid, seconds)
-        many = [asked[i % len(asked)] for i in range(bulk)]
-        started, got = time.perf_counter(), 0
-        async for reply in client.predict_stream("model", many, chunk_size=CHUNK):
-            got += len(reply.conditions)
-        assert got == bulk
-        return rates, bulk / (time.perf_counter() - started)
+    rows = {(name, clients): await row(name, clients) for clients in CLIENTS for name in asks}
+    turns = [{name: rows[name, 32] for name in asks if name != "echo"}]
+    for _ in range(given.rounds - 1):
+        turns.append({name: await row(name, 32) for name in turns[0]})
+    target = "singles: at 32 clients at least 4 times the throughput of TorchServe"
+    for peer, label in TORCHSERVE.items():
+        if peer in asks:
+            ratio = statistics.median(turn["ours, bare"].rate / turn[peer].rate for turn in turns)
+            cpu = statistics.median(turn[peer].cpu_ms / turn["ours, bare"].cpu_ms for turn in turns)
+            judge(f"{target} {label}", f"{ratio:.1f} (CPU per call {cpu:.1f})", holds=ratio >= 4)
+        else:
+            VERDICTS.append(f"not judged  {target} {label}: not installed at {given.torchserve_python}")
+    ours = [turn["ours"] for turn in turns]
+    spread = statistics.median(one.p99_ms / one.p50_ms for one in ours)
+    judge("singles: at 32 clients p99 at most 3 times p50", f"{spread:.1f}", holds=spread <= 3)
 
 
-async def overload(address: str, pid: int, asked: list[Condition], seconds: float) -> None:
-    """Ten times the calls that are let in, with a deadline of 5 s, and what became of them."""
+async def overload(server: Server, asked: Sequence[Condition], seconds: float) -> None:
+    """Ten times the calls that are let in, each with a deadline, and what became of them."""
     outcomes: Counter[str] = Counter()
-    _, before = usage(pid)
-    async with aio.connect(address, attempts=1, timeout_s=5) as client:
+    slowest, before = 0.0, server.memory_mb("VmRSS")
+    async with aio.connect(server.ready, attempts=1, timeout_s=DEADLINE_S) as client:
         until = time.perf_counter() + seconds
 
         async def one(i: int) -> None:
-            while time.perf_counter() < until:
+            nonlocal slowest
+            while (started := time.perf_counter()) < until:
                 try:
                     await client.predict("model", [asked[i % len(asked)]])
                     outcomes["answered"] += 1
+                    slowest = max(slowest, time.perf_counter() - started)
                 except ResourceExhaustedError as error:
                     outcomes["full, with retry-after" if error.retry_after_s else "full, without"] += 1
                     await asyncio.sleep(0.05)
                 except ServiceError as error:
                     outcomes[error.status.name] += 1
 
-        await asyncio.gather(*(one(i) for i in range(10 * LIMIT)))
+        await asyncio.gather(*(one(i) for i in range(10 * PLACES)))
+        most = server.memory_mb()
+        await asyncio.sleep(1)
         started = time.perf_counter()
         await client.predict("model", asked[:1])
-        well = time.perf_counter() - started
-    with grpc.insecure_channel(address) as channel:
+        well_ms = (time.perf_counter() - started) * 1e3
+    with grpc.insecure_channel(server.ready) as channel:
         health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
-    _, after = usage(pid)
+    status = health_pb2.HealthCheckResponse.ServingStatus.Name(health.status)
     print(
-        f"overload   {10 * LIMIT} callers for {seconds:g} s: {dict(outcomes)}; memory {before:.0f} to {after:.0f} MB; "
-        f"then {health_pb2.HealthCheckResponse.ServingStatus.Name(health.status)}, answered in {well * 1e3:.0f} ms"
+        f"overload    {10 * PLACES} callers for {seconds:g} s: {dict(outcomes)}; "
+        f"slowest answer, with the callers' own delay, {slowest:.2f} s; memory {before:.0f} MB, at most {most:.0f} MB; "
+        f"a second later {status}, answered in {well_ms:.0f} ms"
     )
+    others = set(outcomes) - {"answered", "full, with retry-after"}
+    late = outcomes["DEADLINE_EXCEEDED"]
+    judge(f"overload: what is let in meets its deadline of {DEADLINE_S:g} s", f"{late} did not", holds=not late)
+    judge(
+        "overload: the rest is RESOURCE_EXHAUSTED with retry-after",
+        f"{outcomes['full, with retry-after']} calls, others {sorted(others) or 'none'}",
+        holds=not others and outcomes["full, with retry-after"] > 0,
+    )
+    judge("overload: memory is bounded", f"{most - before:+.0f} MB", holds=most - before <= GROWTH_MB)
+    judge("overload: healthy a second later", f"{status}, {well_ms:.0f} ms", holds=status == "SERVING")
 
 
-def forward_rate(directory: Path, asked: list[Condition], bulk: int) -> float:
-    """Conditions per second of the model in batches of 256."""
-    from perturbcast.schema import Condition as Own
+async def measure(
+    directory: Path, servers: dict[str, Server], asked: list[Condition], fingerprint: str, given: argparse.Namespace
+) -> None:
+    """Everything, over one channel to each server."""
+    async with contextlib.AsyncExitStack() as closing:
+        channels = {
+            name: await closing.enter_async_context(grpc.aio.insecure_channel(server.ready, options=OPTIONS))
+            for name, server in servers.items()
+        }
+        client = await closing.enter_async_context(aio.connect(servers["ours"].ready))
+        messages = [request([one]) for one in asked]
+        asks = {
+            "echo": (bare(channels["echo"], "/echo/Predict", messages), servers["echo"]),
+            "ours": (by_client(client, asked), servers["ours"]),
+            "ours, bare": (bare(channels["ours"], codec.PREDICT.path, messages), servers["ours"]),
+        }
+        if "TorchServe" in servers:
+            for name, levels in (("TorchServe", ()), ("TorchServe+", None)):
+                ask = await asking(channels["TorchServe"], fingerprint, asked, levels=levels)
+                asks[name] = ask, servers["TorchServe"]
+        await singles(asks, given)
+        await bulk(channels["echo"], client, servers["ours"], asked, directory, given)
+    await overload(servers["ours"], asked, given.overload)
 
-    model = load_model(directory)
-    own = [Own(c.perturbation, c.context) for c in asked]
-    many = [own[i % len(own)] for i in range(bulk)]
-    started = time.perf_counter()
-    for at in range(0, bulk, 256):
-        model.predict(many[at : at + 256])
-    return bulk / (time.perf_counter() - started)
 
-
-async def torchserve_rates(directory: Path, python: Path, seconds: float) -> float:
-    """Calls per second of TorchServe alone at 32 clients, the same model over its gRPC."""
-    start = catalog.service("torchserve_backend")
-    models, close = await asyncio.to_thread(start, {"model": directory}, python=python)
-    try:
-        (condition,) = models["model"].train_conditions[:1]
-
-        async def ask() -> None:
-            await asyncio.to_thread(models["model"].predict, [condition])
-
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(32))
-        await load(ask, clients=32, seconds=seconds)
-        latencies = await load(ask, clients=32, seconds=seconds)
-        return len(latencies) / seconds
-    finally:
-        close()
+@contextlib.contextmanager
+def all_servers(folder: Path, python: Path) -> Iterator[dict[str, Server]]:
+    """The servers by name; TorchServe where it is installed."""
+    with contextlib.ExitStack() as closing:
+        words = [sys.executable, str(HERE / "echo.py"), str(GENES * 8), str(folder / "echo")]
+        servers = {"echo": closing.enter_context(running(words, folder / "echo"))}
+        words = [str(BIN / "perturbcast"), "serve", "--model", str(folder / "model"), "--port", "0", "--ready-file"]
+        servers["ours"] = closing.enter_context(running([*words, str(folder / "ours")], folder / "ours"))
+        if python.with_name("torchserve").exists():
+            servers["TorchServe"] = closing.enter_context(torchserve(folder / "model", python, folder / "torchserve"))
+        yield servers
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=10.0, help="per number of clients")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each row of the table")
     parser.add_argument("--bulk", type=int, default=10_000, help="conditions of the stream")
+    parser.add_argument("--rounds", type=int, default=3, help="of what is compared")
     parser.add_argument("--overload", type=float, default=60.0, help="seconds")
-    parser.add_argument("--torchserve-python", type=Path)
-    parser.add_argument("--echo", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--torchserve-python", type=Path, default=PYTHON)
     given = parser.parse_args()
-    if given.echo:
-        asyncio.run(echo(int(given.echo[0]), Path(given.echo[1])))
-        return
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        asked = make_model(folder / "model")
-        request = make_request(
-            "model", asked[:1], controls=None, genes=(), genes_sha256="", wanted=None, seed=0, request_id=""
-        )
-        message = codec.encode_request(request).SerializeToString()
-        words = [sys.executable, __file__, "--echo", str(GENES * 8), str(folder / "echo")]
-        with running(words, folder / "echo") as (address, pid):
-            _, echo_bulk = asyncio.run(echo_rates(address, pid, message, given.seconds, given.bulk))
-        words = [str(BIN / "perturbcast"), "serve", "--model", str(folder / "model"), "--port", "0"]
-        with running([*words, "--ready-file", str(folder / "ready")], folder / "ready") as (address, pid):
-            rates, bulk = asyncio.run(our_rates(address, pid, asked, given.seconds, given.bulk))
-            asyncio.run(overload(address, pid, asked, given.overload))
-        forward = forward_rate(folder / "model", asked, given.bulk)
-        smaller = min(echo_bulk, forward)
-        print(f"bulk       echo {echo_bulk:.0f}/s, forward {forward:.0f}/s, ours {bulk:.0f}/s: {bulk / smaller:.2f}")
-        if given.torchserve_python:
-            alone = asyncio.run(torchserve_rates(folder / "model", given.torchserve_python, given.seconds))
-            print(f"TorchServe alone, 32 clients: {alone:.0f}/s; ours is {rates[32] / alone:.1f} times that")
+        asked, fingerprint = make_model(folder / "model")
+        with all_servers(folder, given.torchserve_python) as servers:
+            asyncio.run(measure(folder / "model", servers, asked, fingerprint, given))
+    print("\n".join(VERDICTS))
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ def test_a_stream_that_is_left_early_is_cancelled_at_once():
         def __iter__(self):
             while True:
                 request = PredictRequest(ModelRef("fake"), (ASKED[0],))
-                yield codec.encode_prediction(fake_prediction(request, FAKE_MODEL)).SerializeToString()
+                yield codec.encode_prediction(fake_prediction(request, FAKE_MODEL))
 
         def cancel(self):
             self.cancelled = True

@@ -148,7 +148,7 @@ def test_a_model_reference_comes_back_equal(ref):
 
 def test_predictions_come_back_equal():
     prediction = make_prediction()
-    back = codec.decode_prediction(through(pb.PredictResponse, codec.encode_prediction(prediction)))
+    back = codec.decode_prediction(codec.parse(pb.PredictResponse, codec.encode_prediction(prediction)))
     for field in dataclasses.fields(Prediction):
         one, other = getattr(prediction, field.name), getattr(back, field.name)
         if field.name in ARRAYS or field.name in ("cells", "ood_score"):
@@ -157,12 +157,80 @@ def test_predictions_come_back_equal():
             assert one == other, field.name
 
 
+@pytest.mark.parametrize("genes", [0, 1, 15, 16, 20_000])  # data of 0 bytes to more than two varint bytes can count
+def test_tensors_stand_in_the_reply_as_protobuf_writes_them(genes):
+    values = np.random.default_rng(0).standard_normal((genes, 1)).T  # not row-major in memory
+    fields = {**dict.fromkeys(("variance", "lower", "upper", "expression", "cells")), "delta": values[[0, 0]]}
+    reply = codec.encode_prediction(make_prediction(**fields))
+    message = codec.parse(pb.PredictResponse, reply)
+    assert message.delta == codec.encode_tensor(values[[0, 0]])
+    assert 0 <= len(reply) - message.ByteSize() < 8 + 2, "up to 7 bytes that align, 2 of the tag of empty data"
+
+
+def assert_equal(one, other):
+    for field in dataclasses.fields(Prediction):
+        left, right = getattr(one, field.name), getattr(other, field.name)
+        if isinstance(left, np.ndarray):
+            np.testing.assert_array_equal(left, right, strict=True)
+        else:
+            assert left == right or repr(left) == repr(right), field.name  # a NaN is not equal to itself
+
+
+def test_arrays_of_a_reply_lie_in_its_bytes():
+    prediction = make_prediction()
+    reply = codec.encode_prediction(prediction)
+    back = codec.read_prediction(reply)
+    assert_equal(back, prediction)
+    for name in (*ARRAYS, "cells"):
+        array = getattr(back, name)
+        assert np.shares_memory(array, np.frombuffer(reply, np.uint8)), name
+        assert array.flags.aligned
+        assert not array.flags.writeable
+
+
+def test_a_reply_that_protobuf_wrote_reads_the_same():
+    prediction = make_prediction()
+    message = codec.parse(pb.PredictResponse, codec.encode_prediction(prediction))
+    for padding in range(8):  # the data of some are not aligned
+        message.request_id = "r" * padding
+        back = codec.read_prediction(message.SerializeToString())
+        assert_equal(back, dataclasses.replace(prediction, request_id="r" * padding))
+        assert all(getattr(back, name).flags.aligned for name in ARRAYS)
+        assert not any(getattr(back, name).flags.writeable for name in ARRAYS)
+
+
+def test_a_broken_reply_is_read_or_refused_as_protobuf_does():
+    def outcome(read):
+        try:
+            return read()
+        except ValueError:
+            return None
+
+    rng = np.random.default_rng(0)
+    whole = codec.encode_prediction(make_prediction())
+    replies = [whole[:at] for at in range(0, len(whole), 3)]
+    replies += [whole + pb.PredictResponse(delta=pb.Tensor(shape=[1])).SerializeToString(), whole + whole]
+    for _ in range(1000):
+        changed = bytearray(whole)
+        changed[rng.integers(len(whole))] ^= 1 << rng.integers(8)
+        replies.append(bytes(changed))
+    read = 0
+    for reply in replies:
+        ours = outcome(lambda: codec.read_prediction(reply))  # noqa: B023  # called here and now
+        plain = outcome(lambda: codec.decode_prediction(codec.parse(pb.PredictResponse, reply)))  # noqa: B023
+        assert (ours is None) == (plain is None), reply
+        if ours is not None:
+            assert_equal(ours, plain)
+            read += 1
+    assert 200 < read < len(replies)
+
+
 def test_what_was_not_asked_stays_absent():
     bare = make_prediction(
         **dict.fromkeys(("variance", "lower", "upper", "expression", "cells", "ood_score")),
         **{"top_genes": (), "interval_level": 0.0, "timings_ms": {}},
     )
-    back = codec.decode_prediction(through(pb.PredictResponse, codec.encode_prediction(bare)))
+    back = codec.decode_prediction(codec.parse(pb.PredictResponse, codec.encode_prediction(bare)))
     assert back.variance is back.lower is back.upper is back.expression is back.cells is back.ood_score is None
     assert (back.top_genes, back.interval_level) == ((), 0.0)
 
@@ -187,7 +255,7 @@ def test_what_was_not_asked_stays_absent():
     ],
 )
 def test_a_reply_that_breaks_the_contract_is_refused(spoil, says):
-    message = codec.encode_prediction(make_prediction())
+    message = codec.parse(pb.PredictResponse, codec.encode_prediction(make_prediction()))
     spoil(message)
     with pytest.raises(ValueError, match=f"^{says}"):
         codec.decode_prediction(message)

@@ -9,7 +9,7 @@ import argparse
 import dataclasses
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,11 @@ class KnownModel:
     )
 
     def predict(
-        self, conditions: Sequence[Condition], *, control_means: Mapping[str, np.ndarray] | None = None
+        self,
+        conditions: Sequence[Condition],
+        *,
+        control_means: Mapping[str, np.ndarray] | None = None,
+        levels: Collection[float] | None = None,
     ) -> Prediction:
         for condition in conditions:
             self._react(condition)
@@ -55,7 +59,11 @@ class KnownModel:
             delta=delta,
             variance=np.full_like(delta, 0.0625),
             control=control,
-            intervals={0.5: np.full_like(delta, 0.125), 0.9: np.full_like(delta, 0.25)},
+            intervals={
+                level: np.full_like(delta, half)
+                for level, half in ((0.5, 0.125), (0.9, 0.25))
+                if levels is None or level in levels
+            },
             seen=np.array(
                 [
                     (

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import signal
 import threading
 import time
+from collections import Counter
 from concurrent import futures
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import grpc
 import numpy as np
 import pytest
 
-from perturbcast_client import Condition, ServiceError, codec, connect
+from perturbcast_client import Condition, ServiceError, aio, codec, connect
 from perturbcast_client.wire.v1 import prediction_pb2 as pb
 from prediction_service.wire import open_inference_pb2 as oip
 
@@ -170,7 +172,7 @@ def test_sigterm_under_load_loses_no_accepted_request(start_service):
 @pytest.mark.slow
 def test_ten_times_the_load_is_refused_with_a_time_and_the_rest_is_answered(start_service):
     """What is let in meets its deadline; the rest is told when to ask again; a second later all is well."""
-    places, seconds = 8, 3
+    places, seconds = 2, 3
     service = start_service(config={"max_concurrent": places})
     outcomes, before, until = [], memory_mb(service), time.monotonic() + seconds
 
@@ -197,3 +199,22 @@ def test_ten_times_the_load_is_refused_with_a_time_and_the_rest_is_answered(star
     assert memory_mb(service) < before + 64
     with connect(service.address, timeout_s=1, attempts=1) as client:
         assert client.predict("known", [IFNB]).conditions == (IFNB,)
+
+
+@pytest.mark.slow
+def test_thousands_of_calls_at_once_are_refused_in_order_and_not_cancelled(start_service):
+    service = start_service(config={"max_concurrent": 8})
+
+    async def ask(client):
+        try:
+            await client.predict("known", [IFNB])
+        except ServiceError as error:
+            return error.status
+        return grpc.StatusCode.OK
+
+    async def scenario():
+        async with aio.connect(service.address, timeout_s=60, attempts=1) as client:
+            return Counter(await asyncio.gather(*(ask(client) for _ in range(2000))))
+
+    outcomes = asyncio.run(scenario())
+    assert set(outcomes) == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}, outcomes

@@ -178,6 +178,40 @@ def test_company_ends_the_waiting_when_the_batch_is_full():
     asyncio.run(scenario())
 
 
+def test_what_is_quick_is_answered_by_the_event_loop_and_the_rest_by_a_thread():
+    async def scenario():
+        threads = {}
+
+        def answer(works):
+            threads.update((work, threading.current_thread()) for work in works)
+            return [ValueError("bad") if work < 0 else 2 * work for work in works]
+
+        queue = WorkQueue(workers=1, capacity=4)
+        batches = Batches(queue, answer, size=4, wait_s=0, quick=lambda works: sum(works) < 5)
+        assert await asyncio.gather(batches.run(pieces(1)), batches.run(pieces(2))) == [[2], [4]]
+        assert await batches.run(pieces(5)) == [10]
+        with pytest.raises(ValueError, match="bad"):
+            await batches.run(pieces(-1))
+        assert await batches.run(pieces(3)) == [6], "the thread that was not needed is free"
+        await queue.close()
+        return {work: thread is threading.main_thread() for work, thread in threads.items()}
+
+    assert asyncio.run(scenario()) == {1: True, 2: True, 5: False, -1: True, 3: True}
+
+
+def test_what_is_quick_waits_for_nobody():
+    async def scenario():
+        queue = WorkQueue(workers=1, capacity=4)
+        batches = Batches(queue, list, size=4, wait_s=30, quick=lambda works: works[0] == 1)
+        with queue.call(), queue.call(), queue.call():
+            assert await asyncio.wait_for(batches.run(pieces(1)), 10) == [1]
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(batches.run(pieces(2)), 0.05)
+        await queue.close()
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize(("size", "wait_s"), [(0, 0), (1, -1), (1, float("nan"))])
 def test_a_batch_that_cannot_be_formed_is_refused(size, wait_s):
     with pytest.raises(ValueError, match="at least one condition and waits 0 s or longer"):

@@ -125,7 +125,7 @@ def test_ties_of_top_genes_keep_the_models_order(serve_fake):
         def __getattr__(self, name):
             return getattr(flat, name)
 
-        def predict(self, conditions, *, control_means=None):
+        def predict(self, conditions, *, control_means=None, levels=None):
             ones = np.ones((1, 3))
             return schema.Prediction(
                 conditions=tuple(conditions),
@@ -236,9 +236,9 @@ class Counting:
     def __getattr__(self, name):
         return getattr(self._model, name)
 
-    def predict(self, conditions, *, control_means=None):
+    def predict(self, conditions, *, control_means=None, levels=None):
         self.asked.append(len(conditions))
-        return self._model.predict(conditions, control_means=control_means)
+        return self._model.predict(conditions, control_means=control_means, levels=levels)
 
 
 def answer_together(engine, requests):
@@ -400,3 +400,23 @@ def test_description_has_what_a_harness_must_know(make_engine):
 def test_a_model_without_stored_controls_says_that_it_needs_them(known):
     engine = Engine([ServedModel(name="m", model=dataclasses.replace(known, control_means={}))])
     assert engine.describe(ModelRef("m")).inputs == ("perturbation", "context", "controls")
+
+
+def test_a_model_is_asked_for_the_interval_levels_that_somebody_wants(make_engine, known):
+    class Noting(Counting):
+        def predict(self, conditions, *, control_means=None, levels=None):
+            self.asked.append(levels)
+            return self._model.predict(conditions, control_means=control_means, levels=levels)
+
+    noting = Noting(known)
+    engine = make_engine(model=noting)
+    narrow, wide = (make_request("X", wanted=Wanted(interval_level=level)) for level in (0.5, 0.9))
+    cells = make_request(controls=make_controls([[1, 2, 3, 4]], "B cells"), genes=GENES, wanted=Wanted(cells=2))
+    answers = answer_together(engine, [make_request("X"), narrow, wide])
+    answer_together(engine, [make_request("X")])
+    answer_together(engine, [narrow, cells])
+    assert noting.asked[:2] == [{0.5, 0.9}, set()]
+    assert None in noting.asked[2:], "sampled cells choose among all levels"
+    assert [answer.lower is None for answer in answers] == [True, False, False]
+    np.testing.assert_array_equal(answers[1].upper - answers[1].lower, 0.25)
+    np.testing.assert_array_equal(answers[2].upper - answers[2].lower, 0.5)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 
 import pytest
 
+from perturbcast import splits
+from perturbcast.models.linear import Config
+from perturbcast.training import fit
 from perturbcast_client import Condition, ModelRef, UnknownModelError, connect
+from prediction_service import registry_watch
 from prediction_service.engine import Engine
 from prediction_service.registry_watch import RegistryWatch, merged, warm
 from prediction_service.served_model import ServedModel
@@ -130,3 +135,17 @@ def test_an_unknown_version_is_still_unknown(start_service, registry):
     service = start_service(registry=registry({"1": ["champion"]}))
     with connect(service.address, timeout_s=20) as client, pytest.raises(UnknownModelError):
         client.predict(ModelRef("known", version="9"), [IFNB])
+
+
+@pytest.mark.parametrize(("limit_s", "quick"), [(math.inf, True), (0.0, False)])
+def test_a_model_of_this_process_is_quick_by_the_clock(make_data, monkeypatch, limit_s, quick):
+    data = make_data()
+    split = splits.make(data, "unseen_context", seed=1)[0]
+    model = fit(data, split, kind="linear", plugin="linear", config=Config(components=2), seed=0)
+    monkeypatch.setattr(registry_watch, "QUICK_S", limit_s)
+    assert warm(make_served("1", model=model)).quick is quick
+
+
+def test_a_model_that_is_elsewhere_is_never_quick(monkeypatch, known):
+    monkeypatch.setattr(registry_watch, "QUICK_S", math.inf)
+    assert not warm(make_served("1", model=known)).quick

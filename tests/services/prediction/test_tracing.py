@@ -23,7 +23,7 @@ def spans(monkeypatch):
     """What was exported, with a provider for this test alone."""
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
     return exporter
 
 
@@ -72,3 +72,13 @@ def test_health_is_no_span(spans):
 def test_without_a_provider_nothing_is_recorded():
     assert call(METHOD) == "question"
     assert not trace.get_current_span().is_recording()
+
+
+def test_without_a_provider_a_method_is_left_as_it_is():
+    handler = grpc.unary_unary_rpc_method_handler(lambda request, context: request)
+
+    async def continuation(_):
+        return handler
+
+    details = types.SimpleNamespace(method=METHOD, invocation_metadata=())
+    assert asyncio.run(Tracing().intercept_service(continuation, details)) is handler

@@ -106,8 +106,8 @@ def test_a_changed_model_directory_is_not_packed(model, tmp_path):
     assert not (tmp_path / "m.mar").exists()
 
 
-def ask(handler, model, *pairs, means=None, fingerprint=None):
-    body = {"fingerprint": fingerprint or model.trained.fingerprint, "conditions": pairs}
+def ask(handler, model, *pairs, means=None, fingerprint=None, levels=None):
+    body = {"fingerprint": fingerprint or model.trained.fingerprint, "conditions": pairs, "levels": levels}
     return {"message": bytearray(packing.pack(body, means or {}))}
 
 
@@ -121,6 +121,7 @@ def test_the_handler_answers_each_request_of_a_batch_and_a_bad_one_fails_alone(h
             ask(handler, model, ["G1", model.held_out], means={model.held_out: mean}),
             ask(handler, model, ["G1", model.held_out], means={model.held_out: mean[:2]}),
             ask(handler, model, ["G0", stored], fingerprint="other"),
+            ask(handler, model, ["G0", stored], levels=[0.5]),
         ],
         None,
     )
@@ -131,6 +132,8 @@ def test_the_handler_answers_each_request_of_a_batch_and_a_bad_one_fails_alone(h
     np.testing.assert_array_equal(arrays[2]["delta"], direct.delta)
     np.testing.assert_array_equal(arrays[2]["interval 0.9"], direct.intervals[0.9])
     assert "was not in training" in bodies[1]["unanswerable"]
+    assert [body["levels"] for body in (bodies[0], bodies[5])] == [[0.5, 0.8, 0.9, 0.95], [0.5]]
+    assert [name for name in arrays[5] if name.startswith("interval")] == ["interval 0.5"]
     assert bodies[3] == {"defect": "see the log of TorchServe"}
     assert "the archive holds" in bodies[4]["defect"]
     assert arrays[0]["seen"].tolist() == [[True, True, True]]

@@ -7,10 +7,10 @@ A refusal is a ``ValueError`` that begins with the path of the field, ``controls
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -53,8 +53,10 @@ __all__ = [
     "encode_request",
     "encode_tensor",
     "parse",
+    "read_prediction",
 ]
 
+ALIGNMENT = 8  # bytes, of the longest numbers
 MAX_MESSAGE_BYTES = 64 * 2**20  # default of both sides; gRPC's own is 4 MiB
 SERVICE = pb.DESCRIPTOR.services_by_name["PredictionService"].full_name
 
@@ -88,16 +90,30 @@ _DTYPES: dict[pb.Tensor.DType, np.dtype[Any]] = {
 _WIRE_DTYPES = {dtype.newbyteorder("="): number for number, dtype in _DTYPES.items()}
 _EXPRESSION = (pb.Tensor.FLOAT32, pb.Tensor.FLOAT64)
 _INTEGERS = (pb.Tensor.INT32, pb.Tensor.INT64)
+_TENSORS = {
+    pb.PredictResponse.DESCRIPTOR.fields_by_name[name].number: name
+    for name in ("delta", "variance", "lower", "upper", "expression", "cells")
+}
 _SOURCES = {"stored": pb.CONTROL_SOURCE_STORED, "request": pb.CONTROL_SOURCE_REQUEST}
 _SOURCE_NAMES: dict[int, str] = {number: name for name, number in _SOURCES.items()}
 
 
-@contextlib.contextmanager
-def _within(field: str) -> Iterator[None]:
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{field}.{error}") from error
+class _within:  # a context manager, written out: it is entered twice for each condition of a message
+    """Puts the path of a field before a refusal."""
+
+    __slots__ = ("_field",)
+
+    def __init__(self, field: str) -> None:
+        self._field = field
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, ValueError):
+            raise ValueError(f"{self._field}.{error}") from error
 
 
 # Tensors
@@ -117,13 +133,81 @@ def encode_tensor(array: NDArray[Any]) -> pb.Tensor:
     return pb.Tensor(dtype=number, shape=array.shape, data=array.astype(_DTYPES[number], copy=False).tobytes())
 
 
+def _tensor_field(number: int, array: NDArray[Any], *, at: int) -> list[bytes | memoryview]:
+    """A tensor as field ``number`` at byte ``at`` of a message: the parts to be joined, its data not copied.
+
+    The data begin at a multiple of 8, so that whoever reads the message can use them where they lie: the varint of
+    dtype is as many bytes longer than it need be.
+    """
+    dtype = _WIRE_DTYPES[array.dtype.newbyteorder("=")]
+    data = np.ascontiguousarray(array, dtype=_DTYPES[dtype]).reshape(-1).view(np.uint8).data
+    shape = pb.Tensor(shape=array.shape).SerializeToString()
+    data_head = _varint(pb.Tensor.DATA_FIELD_NUMBER << 3 | 2) + _varint(len(data))
+    for longer in range(ALIGNMENT):
+        inner = _varint(pb.Tensor.DTYPE_FIELD_NUMBER << 3) + _varint(dtype, longer=longer) + shape + data_head
+        head = _varint(number << 3 | 2) + _varint(len(inner) + len(data)) + inner
+        if (at + len(head)) % ALIGNMENT == 0:
+            break
+    return [head, data]
+
+
+def _varint(value: int, *, longer: int = 0) -> bytes:
+    """A number as protobuf writes it, in ``longer`` bytes more than it takes."""
+    groups = [value >> shift & 0x7F for shift in range(0, max(value.bit_length(), 1), 7)] + [0] * longer
+    return bytes([*(group | 0x80 for group in groups[:-1]), groups[-1]])
+
+
+def _split(message: bytes | memoryview, numbers: Iterable[int]) -> tuple[bytes, dict[int, memoryview]]:
+    """What a serialised message holds beside some of its length-delimited fields, and where those lie in it.
+
+    Raises:
+        ValueError: it is cut, it holds groups, or one of the fields comes twice; protobuf knows what to make of that.
+    """
+    view, wanted = memoryview(message), frozenset(numbers)
+    rest: list[memoryview] = []
+    found: dict[int, memoryview] = {}
+    at = kept = 0
+    while at < len(view):
+        begin = at
+        key, at = _read_varint(view, at)
+        length = 0
+        if key & 7 in (0, 2):
+            length, at = _read_varint(view, at)
+        stop = at + {0: 0, 1: 8, 2: length, 5: 4}.get(key & 7, len(view) + 1)
+        if stop > len(view) or key >> 3 in found:
+            raise ValueError(f"The fields of a message end within it, and once; field {key >> 3} does not.")
+        if key & 7 == 2 and key >> 3 in wanted:
+            found[key >> 3] = view[at:stop]
+            rest.append(view[kept:begin])
+            kept = stop
+        at = stop
+    return b"".join([*rest, view[kept:]]), found
+
+
+def _read_varint(view: memoryview, at: int) -> tuple[int, int]:
+    """A number and where it ends."""
+    value = shift = 0
+    while at < len(view) and shift < 64:
+        byte = view[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+    raise ValueError("A varint has at most 10 bytes, the last below 128; one does not end.")
+
+
 def decode_tensor(
-    tensor: pb.Tensor, *, dtypes: Iterable[int] = tuple(_DTYPES), ndim: int | None = None
+    tensor: pb.Tensor,
+    *,
+    dtypes: Iterable[int] = tuple(_DTYPES),
+    ndim: int | None = None,
+    data: bytes | memoryview | None = None,
 ) -> NDArray[Any]:
-    """A read-only array over the tensor's bytes (a copy on a big-endian machine).
+    """A read-only array over the tensor's bytes (a copy on a big-endian machine, or where they are not aligned).
 
     Args:
         tensor: as received.
+        data: its bytes, where they do not lie in it.
         dtypes: wire numbers of the dtypes that are allowed here.
         ndim: number of axes that is required here.
 
@@ -144,15 +228,17 @@ def decode_tensor(
         raise ValueError(f"shape: {axes}; got {list(shape)}. Set the shape of the array sent.")
     dtype = _DTYPES[tensor.dtype]
     needed = math.prod(shape) * dtype.itemsize
-    if len(tensor.data) != needed:
+    data = tensor.data if data is None else data  # protobuf copies it each time that it is read
+    if len(data) != needed:
         raise ValueError(
-            f"data: shape {list(shape)} of {dtype.name} is {needed} bytes; got {len(tensor.data)}. "
+            f"data: shape {list(shape)} of {dtype.name} is {needed} bytes; got {len(data)}. "
             "Send the whole array, row-major, without padding."
         )
-    if tensor.dtype == pb.Tensor.BOOL and (np.frombuffer(tensor.data, dtype=np.uint8) > 1).any():
+    if tensor.dtype == pb.Tensor.BOOL and (np.frombuffer(data, dtype=np.uint8) > 1).any():
         raise ValueError("data: a BOOL is one byte, 0 or 1; got another value. Convert the array to booleans.")
-    array = np.frombuffer(tensor.data, dtype=dtype).reshape(shape)
-    native: NDArray[Any] = array.astype(dtype.newbyteorder("="), copy=False)
+    array = np.frombuffer(data, dtype=dtype).reshape(shape)
+    native: NDArray[Any] = np.require(array, dtype.newbyteorder("="), "A")
+    native.flags.writeable = False
     return native
 
 
@@ -275,10 +361,23 @@ def decode_request(message: pb.PredictRequest) -> PredictRequest:
 # Predictions
 
 
-def encode_prediction(prediction: Prediction) -> pb.PredictResponse:
-    """The reply; absent arrays stay absent."""
-    names = ("delta", "variance", "lower", "upper", "expression", "cells")
-    arrays = {name: getattr(prediction, name) for name in names}
+def encode_prediction(prediction: Prediction) -> bytes:
+    """The reply as bytes; absent arrays stay absent.
+
+    Tensors are most of it. They are written behind the rest, which is protobuf too, so that they are copied once.
+    """
+    parts: list[bytes | memoryview] = [_without_tensors(prediction).SerializeToString()]
+    at = len(parts[0])
+    for number, name in _TENSORS.items():
+        array = getattr(prediction, name)
+        if array is not None:
+            field = _tensor_field(number, array, at=at)
+            parts += field
+            at += sum(map(len, field))
+    return b"".join(parts)
+
+
+def _without_tensors(prediction: Prediction) -> pb.PredictResponse:
     top_genes = prediction.top_genes or ((),) * len(prediction.conditions)
     scores = [None] * len(prediction.conditions) if prediction.ood_score is None else prediction.ood_score.tolist()
     rows = zip(prediction.conditions, prediction.seen, prediction.notes, top_genes, prediction.controls, scores)
@@ -303,22 +402,49 @@ def encode_prediction(prediction: Prediction) -> pb.PredictResponse:
         interval_level=prediction.interval_level,
         request_id=prediction.request_id,
         timings_ms=prediction.timings_ms,
-        **{name: encode_tensor(array) for name, array in arrays.items() if array is not None},
     )
 
 
-def decode_prediction(message: pb.PredictResponse) -> Prediction:
+def read_prediction(reply: bytes) -> Prediction:
+    """The reply as arrays that lie in it: protobuf would copy a tensor as it parses it, and again as it is read.
+
+    Raises:
+        ValueError: the bytes are no reply, or one that breaks the contract; begins with the field.
+    """
+    try:
+        rest, fields = _split(reply, _TENSORS)
+        tensors = {_TENSORS[number]: _split(field, (pb.Tensor.DATA_FIELD_NUMBER,)) for number, field in fields.items()}
+    except ValueError:  # written in a way that only protobuf reads, if anything does
+        return decode_prediction(parse(pb.PredictResponse, reply))
+    message = parse(pb.PredictResponse, rest)
+    return decode_prediction(
+        message,
+        tensors={
+            name: (parse(pb.Tensor, head), data.get(pb.Tensor.DATA_FIELD_NUMBER, b""))
+            for name, (head, data) in tensors.items()
+        },
+    )
+
+
+def decode_prediction(
+    message: pb.PredictResponse, *, tensors: Mapping[str, tuple[pb.Tensor, bytes | memoryview]] | None = None
+) -> Prediction:
     """The reply as read-only arrays.
+
+    Args:
+        message: the reply.
+        tensors: by field, those that were taken out of it, and their data.
 
     Raises:
         ValueError: the reply breaks the contract; begins with the field.
     """
 
     def tensor(name: str, *, dtype: int = pb.Tensor.FLOAT64, ndim: int = 2) -> NDArray[Any] | None:
-        if not message.HasField(name):
+        taken = (tensors or {}).get(name) or ((getattr(message, name), None) if message.HasField(name) else None)
+        if taken is None:
             return None
         with _within(name):
-            return decode_tensor(getattr(message, name), dtypes=(dtype,), ndim=ndim)
+            return decode_tensor(taken[0], dtypes=(dtype,), ndim=ndim, data=taken[1])
 
     delta = tensor("delta")
     if delta is None:

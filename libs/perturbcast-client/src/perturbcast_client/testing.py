@@ -169,7 +169,7 @@ class FakeServer:
                 raise InvalidRequestError(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from error
             self.requests.append(request)
             prediction = self._answer(request, self._find(request.model))
-        return codec.encode_prediction(prediction).SerializeToString()
+        return codec.encode_prediction(prediction)
 
     def _find(self, ref: ModelRef) -> ModelInfo:
         for model in self._models:

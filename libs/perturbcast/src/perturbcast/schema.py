@@ -450,7 +450,7 @@ class Prediction:
         for name, array in named.items():
             if array.shape != shape:
                 raise ValueError(f"Prediction {name!r} is [condition, gene] = {shape}; it came as {array.shape}.")
-            if np.isnan(array).any() or (not name.startswith("interval") and not np.isfinite(array).all()):
+            if np.isnan(array).any() if name.startswith("interval") else not np.isfinite(array).all():
                 raise ValueError(
                     f"Predictions are finite; {name!r} has {int((~np.isfinite(array)).sum())} entries that are "
                     "not. The model did not converge, or its input was bad."

@@ -2,14 +2,14 @@
 
 A call hands in pieces (slices of its conditions). A batch takes at most one piece of each call, in turn, so that a
 stream of thousands of conditions and a request for one alternate. It is formed when a thread is free and either
-``size`` is reached, or the oldest piece has waited ``wait_s``, or nobody else is inside who could still join.
+``size`` is reached, or the oldest piece has waited ``wait_s``, or nobody else is inside who could still join, or what
+waits is ``quick``.
 Belongs to one event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Sequence
@@ -54,6 +54,8 @@ class Batches(Generic[Work, Result]):
         size: weight of a batch; a single piece may exceed it.
         wait_s: how long a piece waits at most for company once a thread is free, seconds.
         observe: told the weight of each batch.
+        quick: whether ``answer`` takes less time for these than a thread takes to be told and to tell; then the event
+            loop answers them by itself, with what is there and without waiting for more.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Batches(Generic[Work, Result]):
         size: int,
         wait_s: float,
         observe: Callable[[int], None] = lambda _: None,
+        quick: Callable[[Sequence[Work]], bool] = lambda _: False,
     ) -> None:
         if size < 1 or not wait_s >= 0:
             raise ValueError(
@@ -75,9 +78,10 @@ class Batches(Generic[Work, Result]):
         self._size = size
         self._wait_s = wait_s
         self._observe = observe
+        self._quick = quick
         self._calls: OrderedDict[int, deque[_Waiting[Work, Result]]] = OrderedDict()
         self._weight = 0
-        self._changed = asyncio.Event()
+        self._company_is_here = asyncio.Event()
         self._forming: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[None]] = set()
 
@@ -98,16 +102,16 @@ class Batches(Generic[Work, Result]):
         call = id(waiting)
         self._calls[call] = waiting
         self._weight += sum(piece.weight for piece in pieces)
-        self._changed.set()
         self._form()
+        self._tell()
         try:
-            return await asyncio.gather(*futures)
+            return [await futures[0]] if len(futures) == 1 else await asyncio.gather(*futures)
         finally:
             for one in self._calls.pop(call, ()):
                 self._weight -= one.piece.weight
             for future in futures:
                 future.cancel()
-            self._changed.set()
+            self._tell()
 
     def _form(self) -> None:
         """Start forming the next batch, unless that is under way."""
@@ -129,7 +133,7 @@ class Batches(Generic[Work, Result]):
                     return
                 self._observe(sum(one.piece.weight for one in taken))
                 work = [one.piece.work for one in taken]
-                results = await start(lambda: self._answer(work))
+                results = self._answer(work) if self._quick(work) else await start(lambda: self._answer(work))
         except Exception as error:  # noqa: BLE001  # whatever broke belongs to every call of the batch
             results = [error] * len(taken)
         for one, result in zip(taken, results, strict=True):
@@ -142,14 +146,27 @@ class Batches(Generic[Work, Result]):
 
     async def _company(self) -> None:
         """Wait until the batch is full, its oldest piece has waited long enough, or nobody else can join."""
+        if self._complete() or not self._wait_s:
+            return
+        if self._quick([next(iter(self._calls.values()))[0].piece.work]):
+            return
         loop = asyncio.get_running_loop()
-        while self._calls and self._weight < self._size and len(self._calls) < self._queue.calls:
-            left = min(pieces[0].since for pieces in self._calls.values()) + self._wait_s - loop.time()
-            if left <= 0:
-                return
-            self._changed.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), left)
+        oldest = min(pieces[0].since for pieces in self._calls.values())
+        self._company_is_here.clear()
+        timer = loop.call_at(oldest + self._wait_s, self._company_is_here.set)
+        try:
+            await self._company_is_here.wait()
+        finally:
+            timer.cancel()
+
+    def _complete(self) -> bool:
+        """Whether a batch gains nothing by waiting."""
+        return not self._calls or self._weight >= self._size or len(self._calls) >= self._queue.calls
+
+    def _tell(self) -> None:
+        """Wake the batch that waits, where it need not wait longer: not once for each call that joins."""
+        if self._complete():
+            self._company_is_here.set()
 
     def _take(self) -> list[_Waiting[Work, Result]]:
         """The next batch: of each call in turn its next piece, as far as they are of one kind and fit."""

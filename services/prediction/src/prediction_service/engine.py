@@ -183,9 +183,10 @@ def _answer_group(group: Sequence[Slice]) -> list[Rows | Exception]:
     means = {
         context: mean for piece in group for context, mean in piece.plan.control_means.items() if context in contexts
     }
+    levels = _levels(group)
     started = time.perf_counter()
     try:
-        predicted = group[0].plan.served.model.predict(conditions, control_means=means)
+        predicted = group[0].plan.served.model.predict(conditions, control_means=means, levels=levels)
     except ConnectionError as error:  # the backend is away for all of them
         return [error] * len(group)
     except Exception as error:  # noqa: BLE001  # it belongs to one of the slices, and to no other
@@ -196,6 +197,13 @@ def _answer_group(group: Sequence[Slice]) -> list[Rows | Exception]:
         Rows(predicted=predicted, start=stop - len(piece.conditions), stop=stop, model_s=model_s)
         for piece, stop in zip(group, ends, strict=True)
     ]
+
+
+def _levels(group: Sequence[Slice]) -> set[float] | None:
+    """Interval levels that somebody asked for; None for all, which the spread of sampled cells chooses from."""
+    if any(piece.plan.request.wanted.cells for piece in group):
+        return None
+    return {piece.plan.level for piece in group if piece.plan.level}
 
 
 def _joined(parts: Sequence[Rows], name: str) -> NDArray[np.float64]:

@@ -67,12 +67,12 @@ class OpenInferenceServicer:
         versions = [model.version for model in self._answers.engine.models() if model.name == info.name]
         return open_inference.model_metadata(info, versions)
 
-    async def model_infer(self, messages: AsyncIterator[bytes], context: Any) -> bytes:
+    async def model_infer(self, _: AsyncIterator[bytes], context: Any) -> bytes:
         """One request, one reply; a call without a place is refused before its message is taken in."""
 
         async def answer() -> bytes:
             with self._answers.queue.call():
-                async for data in messages:
+                if (data := await context.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]  # its stubs lack it
                     return await self._infer(data)
                 raise InvalidRequestError("ModelInferRequest: a call brings one message; it brought none. Send it.")
 
@@ -87,8 +87,8 @@ class OpenInferenceServicer:
             info = self._answers.engine.describe(_ref(message.model_name, message.model_version))
             return open_inference.decode_request(message, info)
 
-        def encode(prediction: Prediction, _: Any) -> pb.ModelInferResponse:
-            return open_inference.encode_prediction(asked[0], prediction)
+        def encode(prediction: Prediction, _: Any) -> bytes:
+            return bytes(open_inference.encode_prediction(asked[0], prediction).SerializeToString())
 
         return await self._answers.answer(data, decode, encode)
 

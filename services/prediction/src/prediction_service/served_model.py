@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from perturbcast import schema
 from perturbcast_client.messages import ModelInfo, gene_list_hash
 
-__all__ = ["Model", "ServedModel", "describe"]
+__all__ = ["QUICK_CONDITIONS", "QUICK_S", "Model", "ServedModel", "describe"]
+
+QUICK_CONDITIONS = 32
+QUICK_S = 0.005  # as long as a thread of Python may keep the others waiting anyway (sys.getswitchinterval)
 
 
 class Model(Protocol):
@@ -44,8 +47,13 @@ class Model(Protocol):
         conditions: Sequence[schema.Condition],
         *,
         control_means: Mapping[str, NDArray[np.float64]] | None = None,
+        levels: Collection[float] | None = None,
     ) -> schema.Prediction:
-        """Rows in the order asked; raises ``UnanswerableError`` for a question that the model cannot answer."""
+        """Rows in the order asked, with intervals of ``levels`` (None for all of the model's).
+
+        Raises:
+            UnanswerableError: a question that the model cannot answer.
+        """
         ...
 
 
@@ -59,6 +67,7 @@ class ServedModel:
         aliases: names that stand for this version.
         model: the trained model.
         validation_metrics: metric id -> value at registration.
+        quick: whether ``QUICK_CONDITIONS`` are answered within ``QUICK_S``, by this process.
     """
 
     name: str
@@ -66,6 +75,7 @@ class ServedModel:
     aliases: tuple[str, ...] = ()
     model: Model
     validation_metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    quick: bool = False
 
 
 def describe(served: ServedModel) -> ModelInfo:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import gc
 import ipaddress
 import logging
+import os
 import signal
 import socket
 import sys
@@ -22,12 +24,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME as HEALTH
 from grpc_health.v1.health import aio as health  # type: ignore[attr-defined]  # its stubs lack it
 from grpc_reflection.v1alpha import reflection
+from threadpoolctl import threadpool_limits
 
 from perturbcast import catalog
 from perturbcast.stores.atomic import write_bytes
 from perturbcast.training import load_model
 from perturbcast_client import codec
 from prediction_service import open_inference, open_inference_servicer, servicer
+from prediction_service.allocator import keep_freed_memory
 from prediction_service.answers import Answers
 from prediction_service.engine import Engine
 from prediction_service.json_log import JsonFormatter
@@ -52,6 +56,7 @@ METRICS_HOST = "127.0.0.1"  # names of models and counts of callers are nobody e
 SERVICES = (codec.SERVICE, open_inference.NAME)
 # calls on their way are told UNAVAILABLE, which clients send again; those that the stop meets are told CANCELLED
 LATECOMERS_S = 0.25
+PENDING = 10_000  # a few kB each: their messages are not read
 STOP_S = 1.0  # for what is no prediction (health watches) once predictions have been drained
 
 
@@ -99,7 +104,7 @@ class ServerConfig:
     ready_file: Path | None = None
     max_message_bytes: int = codec.MAX_MESSAGE_BYTES
     workers: int = 2
-    max_concurrent: int = 64
+    max_concurrent: int = 128
     max_batch: int = 256
     batch_wait_ms: float = 2.0
     metrics_port: int | None = None
@@ -137,7 +142,7 @@ def run(
     max_conditions: int = 10_000,
     max_cells: int = 200_000,
     workers: int = 2,
-    max_concurrent: int = 64,
+    max_concurrent: int = 128,
     max_batch: int = 256,
     batch_wait_ms: float = 2.0,
     metrics_port: int | None = None,
@@ -181,6 +186,7 @@ def run(
             TLS or tokens is bad, the port is busy.
     """
     log_to_stderr(log_format)
+    keep_freed_memory()
     config = ServerConfig(
         host=host,
         port=port,
@@ -196,9 +202,7 @@ def run(
         grace_s=grace_s,
     )
     with contextlib.ExitStack() as closing:
-        served = _load_all(models, backend, torchserve_python, closing)
-        for one in served:
-            warm(one)
+        served = [warm(one) for one in _load_all(models, backend, torchserve_python, closing)]
         watch = None if refresh is None else RegistryWatch(refresh=refresh, load=_load, interval_s=watch_s)
         limits = Limits(max_conditions=max_conditions, max_cells=max_cells, max_reply_bytes=config.max_message_bytes)
         serve(Engine(served, limits=limits), config, watch=watch)
@@ -251,7 +255,12 @@ def serve(engine: Engine, config: ServerConfig, *, watch: RegistryWatch | None =
     Raises:
         ValueError: the port is busy.
     """
-    asyncio.run(_serve(engine, config, watch))
+    # the workers are the threads that compute: with BLAS threads beside them they would wait for one another
+    cores = max(1, (os.cpu_count() or 1) // config.workers)
+    gc.collect()
+    gc.freeze()  # what is here stays: no collection has to look at it again while callers wait
+    with threadpool_limits(cores, user_api="blas"):
+        asyncio.run(_serve(engine, config, watch))
 
 
 async def _serve(engine: Engine, config: ServerConfig, watch: RegistryWatch | None) -> None:
@@ -263,6 +272,10 @@ async def _serve(engine: Engine, config: ServerConfig, watch: RegistryWatch | No
             ("grpc.so_reuseport", 0),  # with it a second server on the port would silently take half the calls
             ("grpc.max_receive_message_length", config.max_message_bytes),
             ("grpc.max_send_message_length", -1),  # the engine's limit refuses with words
+            # calls that nobody has looked at yet; above gRPC's own 1,000 some are told CANCELLED, which clients do not
+            # send again, before the queue can refuse them with a time
+            ("grpc.server.max_pending_requests", PENDING),
+            ("grpc.server.max_pending_requests_hard_limit", 2 * PENDING),
             ("grpc.compression_enabled_algorithms_bitset", 1),  # none: 64 MiB of gzip would unpack to 64 GiB
         ],
     )

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, TypeVar
 
@@ -74,12 +76,13 @@ class Servicer:
 
         return await guarded(answer, context)
 
-    async def predict(self, messages: AsyncIterator[bytes], context: Any) -> bytes:
+    async def predict(self, _: AsyncIterator[bytes], context: Any) -> bytes:
         """One request, one reply; a call without a place is refused before its message is taken in."""
 
         async def answer() -> bytes:
             with self._queue.call():
-                async for data in messages:
+                # not by the iterator: one that is left before its end is tidied up by a task of its own
+                if (data := await context.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]  # its stubs lack it
                     return await self._answer(data)
                 raise InvalidRequestError("PredictRequest: a call brings one message; this one brought none. Send it.")
 
@@ -122,6 +125,7 @@ class Servicer:
     def _decode(self, data: bytes) -> PredictRequest:
         message = parse(codec.PREDICT.request, data)
         self._engine.limits.check_conditions(len(message.conditions))  # before an object is built for each
+        message.request_id = message.request_id or uuid.uuid4().hex
         return codec.decode_request(message)
 
 
@@ -138,7 +142,5 @@ async def _result(task: asyncio.Task[bytes]) -> bytes:
         task.cancel()
 
 
-def _encode(prediction: Prediction, timings: Timings) -> Any:
-    message = codec.encode_prediction(prediction)
-    message.timings_ms.update(timings())
-    return message
+def _encode(prediction: Prediction, timings: Timings) -> bytes:
+    return codec.encode_prediction(dataclasses.replace(prediction, timings_ms=timings()))

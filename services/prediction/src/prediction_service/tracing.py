@@ -30,7 +30,7 @@ class Tracing(grpc.aio.ServerInterceptor):
         """The method's handler inside a span; health and reflection are left as they are."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or method.startswith("/grpc."):
+        if handler is None or method.startswith("/grpc.") or _nobody_listens():
             return handler
         metadata = handler_call_details.invocation_metadata
         parent = {str(key): value for key, value in metadata if key in ("traceparent", "tracestate")}
@@ -50,3 +50,8 @@ class Tracing(grpc.aio.ServerInterceptor):
             return call
 
         return wrapped(handler, wrap)
+
+
+def _nobody_listens() -> bool:
+    """Whether spans would be made for nothing: the process has no tracer provider."""
+    return isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)

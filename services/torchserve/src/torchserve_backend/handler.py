@@ -35,7 +35,7 @@ class Handler:
             return pack({"defect": f"the archive holds {self._model.fingerprint}"}, {})
         conditions = [Condition(*pair) for pair in body["conditions"]]
         try:
-            predicted = self._model.predict(conditions, control_means=means)
+            predicted = self._model.predict(conditions, control_means=means, levels=body["levels"])
         except UnanswerableError as error:
             return pack({"unanswerable": str(error)}, {})
         except Exception:  # told as a defect of this request; the worker and the rest of the batch live on

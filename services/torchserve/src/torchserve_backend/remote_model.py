@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -48,7 +48,11 @@ class RemoteModel:
         return getattr(self._model, name)
 
     def predict(
-        self, conditions: Sequence[Condition], *, control_means: Mapping[str, np.ndarray] | None = None
+        self,
+        conditions: Sequence[Condition],
+        *,
+        control_means: Mapping[str, np.ndarray] | None = None,
+        levels: Collection[float] | None = None,
     ) -> Prediction:
         """As ``TrainedModel.predict``.
 
@@ -59,6 +63,7 @@ class RemoteModel:
         body = {
             "fingerprint": self._model.fingerprint,
             "conditions": [[c.perturbation, c.context] for c in conditions],
+            "levels": None if levels is None else sorted(levels),
         }
         message = pack(body, {name: np.asarray(mean, np.float64) for name, mean in (control_means or {}).items()})
         request = pb.PredictionsRequest(model_name=self._name, input={"message": message})

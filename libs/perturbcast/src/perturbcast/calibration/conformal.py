@@ -58,15 +58,21 @@ class Calibration:
     cells_sha256: str
     origin: str
 
-    def half_widths(self, variance: np.ndarray, *, control: np.ndarray) -> dict[float, np.ndarray]:
+    def half_widths(
+        self, variance: np.ndarray, *, control: np.ndarray, levels: Collection[float] | None = None
+    ) -> dict[float, np.ndarray]:
         """Level -> half width [condition, gene].
 
         Args:
             variance: [condition, gene] of the predictions.
             control: [condition, gene] control means that were their input.
+            levels: those of ``factors`` that are wanted; None for all.
         """
+        factors = {level: f for level, f in self.factors.items() if levels is None or level in levels}
+        if not factors:
+            return {}
         sigma, group = np.sqrt(variance), np.searchsorted(self.edges, control)
-        return {level: _widened(sigma, np.asarray(factor)[group]) for level, factor in self.factors.items()}
+        return {level: _widened(sigma, np.asarray(factor)[group]) for level, factor in factors.items()}
 
     def least_coverage(self, level: float) -> float:
         """Share of measured deltas that the intervals hold at least, on average over exchangeable conditions."""

@@ -74,11 +74,18 @@ class Support:
             conditions: conditions asked for.
             control: [condition, gene] control means that are their input.
         """
-        nearest = [_root_mean_square(self.profiles - profile).min() for profile in control]
-        return np.array([d / self.unit + self._novelty(c) for c, d in zip(conditions, nearest, strict=True)])
+        scores: list[float] = []
+        nearest: dict[str, tuple[np.ndarray, float]] = {}
+        for condition, profile in zip(conditions, control, strict=True):
+            known = nearest.get(condition.context)
+            if known is None or not np.array_equal(known[0], profile):  # as most of a context
+                known = profile, float(_root_mean_square(self.profiles - profile).min()) / self.unit
+                nearest[condition.context] = known
+            scores.append(known[1] + self._novelty(condition))
+        return np.array(scores)
 
     def _novelty(self, condition: Condition) -> float:
-        unseen = float(np.mean([name not in self.targets for name in condition.names]))
+        unseen = sum(name not in self.targets for name in condition.names) / len(condition.names)
         known = condition.perturbation in self.labels, condition.context in self.contexts
         return (
             NEW_CONTEXT * (not known[1])

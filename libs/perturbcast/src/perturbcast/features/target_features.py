@@ -6,6 +6,7 @@ Axes: N named targets, F features.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Self
 
@@ -38,6 +39,11 @@ class TargetFeatures:
         if twice:
             raise ValueError(f"A target has one row of features; {', '.join(twice[:5])} has several. Keep one.")
 
+    @functools.cached_property
+    def _place(self) -> dict[str, int]:
+        """Name -> row; made once, because a server asks for a few targets many times."""
+        return {name: i for i, name in enumerate(self.names)}
+
     def scaled(self) -> Self:
         """Mean squared row length 1, so that a penalty means the same on features of any source."""
         size = np.sqrt((self.vectors**2).sum(axis=1).mean()) if len(self.names) else 0.0
@@ -63,7 +69,7 @@ class TargetFeatures:
             targets: groups of names.
             weights: of each name in its group; 1 if not given.
         """
-        place = {name: i for i, name in enumerate(self.names)}
+        place = self._place
         rows = np.zeros((len(targets), self.vectors.shape[1]))
         missing: list[list[str]] = []
         for i, group in enumerate(targets):

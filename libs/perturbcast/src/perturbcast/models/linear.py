@@ -10,6 +10,7 @@ A target that is not a measured gene has no embedding; the prediction is then b,
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Self
 
@@ -92,10 +93,13 @@ class Model:
             offset_variance=around_offset + sampling,
         )
 
+    @functools.cached_property
+    def _features(self) -> TargetFeatures:
+        return TargetFeatures(names=tuple(self.genes), vectors=self.embedding)
+
     def predict(self, conditions: Sequence[Condition], *, control: np.ndarray) -> Response:
         """Offset plus the bilinear term of the targets."""
-        features = TargetFeatures(names=tuple(self.genes), vectors=self.embedding)
-        targets, missing = features.of([c.names for c in conditions])
+        targets, missing = self._features.of([c.names for c in conditions])
         known = np.array([len(names) == 0 for names in missing])[:, None]
         return Response(
             delta=self.offset + targets @ self.weight.T @ self.embedding.T,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,11 @@ class TrainedModel:
         return Support.of(self.train_conditions, control_means=self.control_means)
 
     def predict(
-        self, conditions: Sequence[Condition], *, control_means: Mapping[str, np.ndarray] | None = None
+        self,
+        conditions: Sequence[Condition],
+        *,
+        control_means: Mapping[str, np.ndarray] | None = None,
+        levels: Collection[float] | None = None,
     ) -> Prediction:
         """Predict conditions, one row each, in the order asked.
 
@@ -72,6 +76,7 @@ class TrainedModel:
             conditions: perturbed conditions; repeats are allowed.
             control_means: context -> control mean [gene] in the model's units and gene order; a context that is
                 not in it uses the stored controls of train.
+            levels: of the intervals that are wanted, of those that calibration offers; None for all.
 
         Raises:
             UnanswerableError: a condition is unperturbed, or its context has no controls given or stored.
@@ -108,7 +113,7 @@ class TrainedModel:
             delta=response.delta,
             variance=response.variance,
             control=control,
-            intervals=self.calibration.half_widths(response.variance, control=control),
+            intervals=self.calibration.half_widths(response.variance, control=control, levels=levels),
             seen=np.array(
                 [[c.perturbation in perturbations, c.context in contexts, c in pairs] for c in conditions], dtype=bool
             ).reshape(len(conditions), 3),

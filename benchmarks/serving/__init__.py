@@ -1,0 +1,1 @@
+"""What ``benchmarks/serve.py`` measures with: callers, processes and their cost, the peers."""
