@@ -137,6 +137,7 @@ class Model:
         pairs: [perturbation, context] of the P train conditions.
         delta: [P, gene]; ``control`` and ``error`` likewise, as in ``Effects``.
         signs: context -> sign of its perturbations.
+        axes: what was to be new in the conditions asked about.
         ids: perturbations with a trained vector; ``contexts`` likewise.
         layout: name and shape of each trained array in ``weights``.
         weights: [member, n] trained arrays, one after the other.
@@ -153,6 +154,7 @@ class Model:
     control: np.ndarray
     error: np.ndarray
     signs: dict[str, float]
+    axes: list[str]
     ids: list[str]
     contexts: list[str]
     layout: list[list[Any]]
@@ -233,6 +235,7 @@ class Model:
             control=effects.control,
             error=effects.error,
             signs=kind_signs(train.cells),
+            axes=list(train.ood_axes),
             ids=targets if config.perturbation == "id" else [t for t in targets if t not in measured],
             contexts=sorted({c.context for c in effects.conditions}),
             layout=[],
@@ -254,6 +257,7 @@ class Model:
             level=float(self.control.mean()),
             spread=max(float(self.control.std()), 1e-6),
             signs=self.signs,
+            axes=tuple(self.axes),
         )
 
     @property
