@@ -1,7 +1,7 @@
 """Every model on every measured split: RMSE of means and Pearson of deltas, paired with the best baseline.
 
-    python benchmarks/learned_models.py                       # hours on one core: three seeds of each learned model
-    python benchmarks/learned_models.py --quick               # one small split, to see that it runs (about a minute)
+    python benchmarks/learned_models.py                       # one small split, to see that it runs: half a minute
+    python benchmarks/learned_models.py --full                # an hour on one core: three seeds of each learned model
     python benchmarks/learned_models.py --only kang2018-unseen_context --models ridge random_effects
     python benchmarks/learned_models.py --table               # print what is there and fit nothing
 
@@ -71,17 +71,13 @@ SPLITS = {
     name: entry for name, entry in PARAMS["splits"].items() if not name.startswith(("simulated", "gasperini"))
 } | GASPERINI
 
-# the graph of an unseen perturbation's targets: as it is, with its gene names dealt anew, or none
+# graphs of an unseen perturbation's targets: as they are, or with gene names dealt anew; without one it is cgio_effects
 TABLES = {"dorothea": "dorothea_nonacademic_hs_ABC.csv.gz", "hallmark": "msigdb_hallmark_v7.0.gmt"}
 GRAPHS = {
-    f"{graph} {what}": {
-        "plugin": "cgio",
-        "over": "random_effects",
-        **({"graphs": graph, "shuffle": what == "shuffled"} if what != "off" else {}),
-    }
+    f"{graph} {what}": PARAMS["models"]["cgio_effects"] | {"graphs": graph, "shuffle": what == "shuffled"}
     for graph in TABLES
     for what in ("true", "shuffled")
-} | {"graph off": {"plugin": "cgio", "over": "random_effects"}}
+}
 
 
 def gene_graphs(names: str, data: PerturbationData) -> list[GeneGraph]:
@@ -228,18 +224,18 @@ def read(folder: Path) -> dict[str, dict[int, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", default=list(SPLITS), choices=list(SPLITS), metavar="SPLIT")
-    parser.add_argument("--models", nargs="*", default=[*BASELINES, *LEARNED], metavar="MODEL")
+    parser.add_argument("--full", action="store_true", help="every split and model")
+    parser.add_argument("--only", nargs="+", choices=list(SPLITS), metavar="SPLIT", help="these splits")
+    parser.add_argument("--models", nargs="+", default=[*BASELINES, *LEARNED], metavar="MODEL")
     parser.add_argument("--graphs", action="store_true", help="the graph variants too, where perturbations are new")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--table", action="store_true", help="print what was computed before")
     parser.add_argument("--published", action="store_true", help="Kang as the published numbers are computed")
     parser.add_argument("--out", type=Path, default=ROOT / "artifacts/benchmarks/learned_models")
     given = parser.parse_args()
-    if given.quick:
-        given.only, given.seeds, given.models = [QUICK], 1, ["control", "additive", "ridge", "random_effects", "cgio"]
-    for name in given.only:
+    if not given.only and not given.full and not given.table:
+        given.only, given.seeds, given.models = [QUICK], 1, ["control", "additive", "ridge", "random_effects"]
+    for name in given.only or SPLITS:
         entry, folder = SPLITS[name], given.out / name
         variants = {model: dict(PARAMS["models"][model]) for model in given.models}
         variants |= GRAPHS if given.graphs and entry["rule"] == "unseen_perturbation" else {}
