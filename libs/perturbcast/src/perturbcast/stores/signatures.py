@@ -7,7 +7,6 @@ delta is the signature itself; nothing about the spread of cells can be asked of
 from __future__ import annotations
 
 import anndata
-import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
