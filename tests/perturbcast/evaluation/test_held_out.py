@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from perturbcast.errors import UsageError
 from perturbcast.evaluation import evaluate_prediction, summarise, train_profile
 from perturbcast.schema import Condition, Prediction
 from perturbcast.stores import effects
@@ -117,3 +118,14 @@ def test_predicted_cells_are_not_negative(data, conditions):
     zeros = _metrics(data, _prediction(data, conditions, delta=-60.0))
     key = "perturbcast.energy_distance@1"
     assert metrics[key]["value"] == zeros[key]["value"], "both are cells of zeros"
+
+
+def test_signatures_are_scored_by_their_panel_and_refused_by_every_other(data, conditions):
+    signatures = dataclasses.replace(data, meta={**data.meta, "unit": "condition"})
+    prediction = _prediction(signatures, conditions)
+    for panel in ("spine", "all"):
+        with pytest.raises(UsageError, match=rf"'made' are signatures .* '{panel}' asks .* --panel signatures"):
+            _metrics(signatures, prediction, panel_name=panel)
+    metrics = _metrics(signatures, prediction, panel_name="signatures", train_mean=np.full(8, 0.5))
+    assert "perturbench.rmse_average@1" in metrics
+    assert not [name for name in metrics if metrics[name]["value"] is None]

@@ -80,6 +80,7 @@ SWITCHES = {
     "lowrank": {"adapter": "lowrank"},
     "experts": {"adapter": "experts"},
     "residual": {"over": "additive"},
+    "residual of learned sizes": {"over": "random_effects"},
     "combination weight": {"combination_weight": 5.0},
     "dropout": {"dropout": 0.3},
     "beta": {"beta": 1.0},
@@ -330,6 +331,16 @@ def test_the_residual_starts_as_its_base_and_keeps_it_where_validation_says_so(t
     np.testing.assert_allclose(model.predict(asked, control=held.control).delta, base.delta, atol=1e-5)
     free = fit(train, over="additive", steps=30).predict(asked, control=held.control)
     assert np.abs(free.delta - base.delta).max() > 1e-2
+
+
+def test_a_base_that_learns_from_hidden_conditions_hides_what_will_be_new(train):
+    """With nothing new, the other context tells a base nearly all; with a new context at test it has to do without."""
+    bases = []
+    for axes in ((), ("context",)):
+        model = fit(dataclasses.replace(train, ood_axes=axes), over="random_effects", steps=1)
+        assert model.describer.axes == axes
+        bases.append(ask(model, "G0", "G3").delta)
+    assert not np.allclose(*bases, atol=1e-3)
 
 
 def test_members_are_averaged_and_their_spread_widens_the_variance(train):

@@ -146,8 +146,10 @@ def test_datasets_lists_where_each_file_is(call, shared, monkeypatch):
         "gasperini2019": "found",
         "kang2018": "found",
         "norman2019_mcfaline2023": "found",
+        "op3_2023": "found",
         "papalexi2021": "found",
         "simulated": "made",
+        "tahoe100m": "found",
     }
     monkeypatch.setenv("PERTURBCAST_DATA", "nowhere")
     rows = {row["name"]: row for row in json.loads(call("datasets", "--json").out)}

@@ -8,6 +8,7 @@ import scipy.sparse as sp
 
 from perturbcast.errors import UsageError
 from perturbcast.schema import Condition
+from perturbcast.stores import effects
 from perturbcast.stores.contract import to_contract
 
 SOURCE = {"study": "made"}
@@ -204,3 +205,43 @@ def test_uncontrolled_contexts_are_marked_and_in_no_condition(make_adata, make_m
 def test_nothing_left_is_refused(make_adata, make_mapping):
     with pytest.raises(ValueError, match=r"at least one perturbed condition of 20 cells; the largest of 'mine' has 5"):
         run(make_adata(cells=5), make_mapping())
+
+
+def make_signatures(make_adata, *, cells=1):
+    adata = make_adata(cells=cells, labels=("TP53", "MYC"))
+    adata.X = adata.X - 4.0 * (adata.X > 4)
+    return adata
+
+
+def test_signatures_may_be_negative_and_get_controls_of_zero(make_adata, make_mapping):
+    adata = make_signatures(make_adata)
+    data, counts = run(adata, make_mapping(control=(), kind="signatures", scale="ranks"), min_cells=20)
+    assert counts is None
+    assert (data.meta["unit"], data.meta["scale"]) == ("condition", "ranks")
+    assert data.contexts == ("K562", "RPE1")
+    assert [name for name, is_control in data.obs["is_control"].items() if is_control] == [
+        "control of K562",
+        "control of RPE1",
+    ]
+    measured = effects(data, cells=list(data.obs.index), conditions=data.conditions)
+    np.testing.assert_array_equal(measured.delta, [adata.X.toarray()[i] for i in (1, 3, 0, 2)])
+    assert not measured.control.any()
+
+
+def test_signatures_are_one_row_per_condition(make_adata, make_mapping):
+    with pytest.raises(ValueError, match=r"one row per condition and no controls; 'TP53' in 'K562' is another"):
+        run(make_signatures(make_adata, cells=2), make_mapping(control=(), kind="signatures"))
+
+
+def test_incomplete_signatures_go_first_then_incomplete_genes(make_adata, make_mapping):
+    adata = make_adata(cells=1, labels=("TP53", "MYC"), genes=300)
+    missing = np.zeros(adata.shape)
+    missing[0, :4] = 1  # 1.3 % of the genes
+    missing[1, 7] = 1
+    adata.layers["missing"] = missing
+    data, _ = run(adata, make_mapping(control=(), kind="signatures", missing="missing"))
+    assert (len(data.conditions), len(data.genes)) == (3, 299)
+    assert "gene7" not in data.genes
+    assert any(step.startswith("dropped 1 signatures") and "1 genes" in step for step in data.meta["preprocessing"])
+    with pytest.raises(ValueError, match=r"marked in a layer; 'gone' is none of this file's: missing"):
+        run(adata, make_mapping(control=(), kind="signatures", missing="gone"))

@@ -107,7 +107,7 @@ class ImportConfig:
     """Parameters of every measured dataset.
 
     Attributes:
-        min_cells: cells; perturbed conditions with fewer are dropped and listed.
+        min_cells: cells; perturbed conditions with fewer are dropped and listed (signatures have no cells to count).
     """
 
     min_cells: int = 20

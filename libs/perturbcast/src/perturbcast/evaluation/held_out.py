@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from perturbcast.errors import UsageError
 from perturbcast.evaluation.ceilings import best_weight
 from perturbcast.evaluation.cells import MeasuredCells, MovedCells, drawn
 from perturbcast.evaluation.degenerate import check_untwisted
@@ -17,8 +18,10 @@ from perturbcast.evaluation.references import bounds_of
 from perturbcast.evaluation.replicates import Measured, halves
 from perturbcast.evaluation.scoring import Scored, score
 from perturbcast.metrics import Comparison, Truth, panel
+from perturbcast.metrics.panels import SIGNATURES
 from perturbcast.schema import Condition, PerturbationData, Prediction
 from perturbcast.stores import effects
+from perturbcast.stores.signatures import UNIT
 
 __all__ = [
     "Compared",
@@ -200,9 +203,16 @@ def evaluate_predictions(
         seed: of the draws that ceilings and degenerate predictors are made of.
 
     Raises:
+        UsageError: the data are signatures, and the panel asks for cells.
         ValueError: genes or conditions differ, a condition has no cell among ``cells``, or a predictor that knows
             nothing does not score chance.
     """
+    if data.meta.get("unit") == UNIT and panel_name != SIGNATURES:
+        raise UsageError(
+            f"Rows of {data.dataset!r} are signatures of conditions, without cells or sampling errors; the panel "
+            f"{panel_name!r} asks for differential genes, distances between cells or intervals. Score them by "
+            f"--panel {SIGNATURES}."
+        )
     conditions = next(iter(predictions.values())).conditions
     measured = measure(data, cells=cells, conditions=conditions, train_mean=train_mean)
     measures = panel(panel_name)

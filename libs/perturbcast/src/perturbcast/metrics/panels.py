@@ -12,7 +12,7 @@ from perturbcast import catalog
 from perturbcast.errors import UsageError
 from perturbcast.metrics.descriptor import Measure, Metric, measures
 
-__all__ = ["PANELS", "metric", "panel"]
+__all__ = ["PANELS", "SIGNATURES", "metric", "panel"]
 
 # module names, in the order of a report
 PANELS: dict[str, tuple[str, ...]] = {
@@ -84,6 +84,15 @@ PANELS: dict[str, tuple[str, ...]] = {
         "de_overlap_top50",
         "de_recovery",
     ),
+    # of signatures (one row per condition, no cells): what asks for means alone and for no sampling error of the truth
+    "signatures": (
+        "perturbench_rmse_average",
+        "celleval_mae",
+        "celleval_pearson_delta",
+        "systema_pearson_delta",
+        "systema_centroid_accuracy",
+        "normalised_inverse_rank",
+    ),
     "uncertainty": (
         "gaussian_nll",
         "gaussian_crps",
@@ -96,6 +105,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     ),
 }
 ALL = "all"
+SIGNATURES = "signatures"  # the panel that can be asked of rows which are conditions
 
 
 @functools.cache  # looking for other people's plugins reads the whole environment

@@ -154,6 +154,7 @@ class Model:
         delta: [P, gene]; ``control`` and ``error`` likewise, as in ``Effects``.
         signs: context -> sign of its perturbations.
         doses: target -> reference dose, of train; empty where labels state none.
+        axes: what was to be new in the conditions asked about.
         ids: perturbations with a trained vector; ``contexts`` likewise.
         layout: name and shape of each trained array in ``weights``.
         weights: [member, n] trained arrays, one after the other.
@@ -174,6 +175,7 @@ class Model:
     error: np.ndarray
     signs: dict[str, float]
     doses: dict[str, float]
+    axes: list[str]
     ids: list[str]
     contexts: list[str]
     layout: list[list[Any]]
@@ -262,6 +264,7 @@ class Model:
             error=effects.error,
             signs=kind_signs(train.cells),
             doses=reference_doses(effects.conditions),
+            axes=list(train.ood_axes),
             ids=targets if config.perturbation == "id" else [t for t in targets if t not in measured],
             contexts=sorted({c.context for c in effects.conditions}),
             layout=[],
@@ -288,6 +291,7 @@ class Model:
             spread=max(float(self.control.std()), 1e-6),
             signs=self.signs,
             doses=self.doses,
+            axes=tuple(self.axes),
         )
 
     @property

@@ -27,9 +27,10 @@ from perturbcast.models.interface import TrainingSet
 from perturbcast.schema import Condition
 from perturbcast.stores import Effects
 
-__all__ = ["N_FEATURES", "Described", "Describer", "describe_train", "visible"]
+__all__ = ["N_FEATURES", "Described", "Describer", "describe_train", "hidden_groups", "visible"]
 
 N_FEATURES = 11
+MOST_GROUPS = 64  # a screen of hundreds of perturbations is not described by hundreds of fits of the base
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,7 @@ class Describer:
         level: mean control expression, and ``spread`` its sd over genes.
         signs: context -> sign of its perturbations (-1 repressed, 1 activated); a context not named has that of most.
         doses: target -> reference dose, of train; empty where labels state none.
+        axes: what will be new in the conditions asked about; a base that learns from hidden conditions reads it.
     """
 
     over: str
@@ -65,6 +67,7 @@ class Describer:
     spread: float
     signs: dict[str, float]
     doses: dict[str, float] = dataclasses.field(default_factory=dict)
+    axes: tuple[str, ...] = ()
 
     def sign(self, context: str) -> float:
         """Sign of the perturbations of a context, also of one that train does not hold."""
@@ -77,7 +80,9 @@ class Describer:
         notes: tuple[tuple[str, ...], ...] = ((),) * n
         if self.over:
             module: Any = catalog.load("models", self.over)
-            fitted = module.Model.fit(TrainingSet(effects=among), module.Config(), generator=np.random.default_rng(0))
+            fitted = module.Model.fit(
+                TrainingSet(effects=among, ood_axes=self.axes), module.Config(), generator=np.random.default_rng(0)
+            )
             response = fitted.predict(asked, control=control)
             base, deviation, notes = response.delta, np.sqrt(response.variance), response.notes
         features = np.zeros((n, genes, N_FEATURES), dtype=np.float32)
@@ -133,19 +138,34 @@ def visible(condition: Condition, train: Sequence[Condition], axes: Sequence[str
     return np.ones(len(train), dtype=bool)
 
 
-def describe_train(describer: Describer, effects: Effects, *, axes: Sequence[str]) -> Described:
-    """Every train condition described without what is hidden from it."""
+def hidden_groups(
+    train: Sequence[Condition], axes: Sequence[str], *, most: int | None = None
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Rows of train that may be described together, and the mask [train] of what is visible to them.
+
+    With more than ``most`` groups, several are dealt together and hide each other too, unless nothing would stay
+    visible.
+    """
+    masks = [visible(condition, train, axes) for condition in train]
     groups: dict[bytes, list[int]] = {}
-    masks = [visible(condition, effects.conditions, axes) for condition in effects.conditions]
     for i, mask in enumerate(masks):
         groups.setdefault(mask.tobytes(), []).append(i)
+    alone = list(groups.values())
+    if most is not None and len(alone) > most:
+        dealt = [sorted(row for group in alone[k::most] for row in group) for k in range(most)]
+        together = [(np.array(rows), np.logical_and.reduce([masks[i] for i in rows])) for rows in dealt]
+        if all(mask.any() for _, mask in together):
+            return together
+    return [(np.array(rows), masks[rows[0]]) for rows in alone]
+
+
+def describe_train(describer: Describer, effects: Effects, *, axes: Sequence[str]) -> Described:
+    """Every train condition described without what is hidden from it."""
     n, genes = effects.delta.shape
     base, features = np.zeros((n, genes)), np.zeros((n, genes, N_FEATURES), dtype=np.float32)
     notes: list[tuple[str, ...]] = [()] * n
-    for rows in groups.values():
-        part = describer(
-            [effects.conditions[i] for i in rows], effects.control[rows], among=effects.select(masks[rows[0]])
-        )
+    for rows, mask in hidden_groups(effects.conditions, axes, most=MOST_GROUPS):
+        part = describer([effects.conditions[i] for i in rows], effects.control[rows], among=effects.select(mask))
         base[rows], features[rows] = part.base, part.features
         for i, said in zip(rows, part.notes, strict=True):
             notes[i] = said

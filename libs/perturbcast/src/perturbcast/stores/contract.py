@@ -18,6 +18,7 @@ import scipy.sparse as sp
 
 from perturbcast.errors import UsageError
 from perturbcast.schema import CONTROL, PerturbationData, canonical_perturbation, content_hash, repeated
+from perturbcast.stores import signatures
 from perturbcast.stores.h5ad import GENE_COLUMNS
 
 __all__ = ["COVARIATES", "ColumnMapping", "to_contract"]
@@ -35,7 +36,7 @@ class ColumnMapping:
 
     Attributes:
         perturbation, context: required columns; an empty ``context`` puts all cells in one context named ``all``.
-        control: labels that mean unperturbed.
+        control: labels that mean unperturbed; signatures have none.
         separator: joins the targets of a combination in the source.
         rename: target name in the source -> gene or element, where they differ (``MRPL9_TSS`` is ``MRPL9``).
         inert: target names that do nothing (non-targeting guides): dropped from combinations, as control labels are;
@@ -47,8 +48,10 @@ class ColumnMapping:
             a number have 0.
         library_size: column with each cell's total count where the file holds a gene panel only; empty means the
             sum over the genes present.
-        kind: ``counts`` (X or layers["counts"] holds integers) or ``log1p`` (X is taken as published).
-        scale: what ``log1p`` values are, in words.
+        kind: ``counts`` (X or layers["counts"] holds integers), ``log1p`` (X is taken as published) or ``signatures``
+            (a row is a condition, X its difference from control as published; it gets controls of zero).
+        scale: what ``log1p`` values or signatures are, in words.
+        missing: of signatures, the layer that marks missing values; empty where none are.
     """
 
     perturbation: str
@@ -61,8 +64,9 @@ class ColumnMapping:
     units: Mapping[str, str] = dataclasses.field(default_factory=dict)
     by_dose: bool = False
     library_size: str = ""
-    kind: Literal["counts", "log1p"] = "counts"
+    kind: Literal["counts", "log1p", "signatures"] = "counts"
     scale: str = "log1p of library-size normalised counts, as published"
+    missing: str = ""
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.covariates) - set(COVARIATES))
@@ -103,7 +107,7 @@ def to_contract(
         mapping: its columns.
         dataset: id for splits and registry names.
         source: study, accession, licence, file and so on, for the record.
-        min_cells: perturbed conditions with fewer cells are dropped and listed.
+        min_cells: perturbed conditions with fewer cells are dropped and listed; signatures have no cells to count.
         allow_uncontrolled: keep contexts without control cells, marked and left out of every condition.
         allow_unperturbed: take a dataset without a perturbed cell: encoders are pretrained on it, nothing is split.
 
@@ -114,6 +118,9 @@ def to_contract(
     if min_cells < 1:
         raise UsageError(f"A condition has at least one cell; --min-cells is {min_cells}. Give 1 or more.")
     steps = [f"perturbcast {version('perturbcast')}, anndata {version('anndata')}"]
+    of_signatures = mapping.kind == "signatures"
+    if mapping.missing:
+        adata = signatures.complete(adata, mapping.missing, steps)
     obs = _labels(adata, mapping, steps)
     genes = tuple(adata.var_names.astype(str))
     for what, names in (("Gene names", genes), ("Barcodes", adata.obs_names)):
@@ -126,6 +133,9 @@ def to_contract(
             )
     obs.index = pd.Index(adata.obs_names.astype(str), dtype=object)
     x, counts = _expression(adata, mapping, steps)
+    if of_signatures:
+        obs, x = signatures.neutral_controls(obs, x, steps)
+        min_cells = 1
 
     keep = np.ones(len(obs), dtype=bool)
     if counts is not None and not mapping.library_size:  # a panel may miss a cell that the study counted
@@ -154,7 +164,7 @@ def to_contract(
         "dataset": dataset,
         **source,
         "scale": LOG1P_CP10K if mapping.kind == "counts" else mapping.scale,
-        "unit": "cell",
+        "unit": signatures.UNIT if of_signatures else "cell",
         "preprocessing": steps,
         "targets": {name: name.split("+") for name in sorted(obs["perturbation"].unique()) if name != CONTROL},
         "units": dict(mapping.units),
@@ -203,7 +213,7 @@ def _labels(adata: anndata.AnnData, mapping: ColumnMapping, steps: list[str]) ->
     steps.append("columns: " + ", ".join(f"{role} from {column}" for role, column in columns.items()))
     nothing = {*mapping.control, *mapping.inert}
     raw = _text(adata, "perturbation", mapping.perturbation)
-    if not raw.isin(mapping.control).any():
+    if mapping.kind != "signatures" and not raw.isin(mapping.control).any():
         some = ", ".join(map(str, raw.value_counts().index[:8]))
         raise UsageError(
             f"Control cells carry one of the labels {', '.join(mapping.control)}; column {mapping.perturbation!r} "
@@ -296,6 +306,9 @@ def _expression(
             f"Expression is finite; {where} has {int((~np.isfinite(values.data)).sum())} NaN or infinite entries. "
             "Remove or impute them before import."
         )
+    if mapping.kind == "signatures":
+        steps.append(f"X as published: {mapping.scale}")
+        return values.astype(np.float32), None
     if values.nnz and values.data.min() < 0:
         raise ValueError(
             f"Expression is non-negative; the smallest entry of {where} is {values.data.min():g}. "

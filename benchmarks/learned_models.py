@@ -1,0 +1,263 @@
+"""Every model on every measured split: RMSE of means and Pearson of deltas, paired with the best baseline.
+
+    python benchmarks/learned_models.py                       # one small split, to see that it runs: half a minute
+    python benchmarks/learned_models.py --full                # an hour on one core: three seeds of each learned model
+    python benchmarks/learned_models.py --only kang2018-unseen_context --models ridge random_effects
+    python benchmarks/learned_models.py --table               # print what is there and fit nothing
+
+Splits and models are those of params.yaml, and those below. Each context or group of perturbations is held out in
+turn; a model fits the train part, and one that learns by gradient stops by validation. The best baseline and the best
+learned model of a split are chosen on validation. Differences are paired over test conditions, each the mean over
+seeds, with bootstrap 95 % intervals over conditions. Values are kept by split, model and seed under --out, and what is
+there is not computed again; the splits are seeded, so that they are those of the pipeline.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
+import yaml
+
+from perturbcast import catalog, splits
+from perturbcast.evaluation.bootstrap import mean_interval
+from perturbcast.graphs import GeneGraph
+from perturbcast.metrics.comparison import Comparison, Truth
+from perturbcast.metrics.panels import panel
+from perturbcast.models import TrainingSet
+from perturbcast.schema import PerturbationData, Split
+from perturbcast.stores import Effects, effects
+from perturbcast.stores.atomic import write_json
+from perturbcast.training.validation import held_out
+
+ROOT = Path(__file__).resolve().parents[1]
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+METRICS = ("perturbench.rmse_average@1", "celleval.pearson_delta@1")
+BASELINES = [
+    "control",
+    "train_mean",
+    "mean_delta",
+    "additive",
+    "linear",
+    "latent_shift",
+    "nearest",
+    "nearest_gene_sets",
+    "ridge",
+    "ridge_gene_sets",
+]
+LEARNED = ["random_effects", "random_effects_profile", "cgio_effects", "cgio", "cgio_v0"]
+SEEDED = ("cgio",)
+QUICK = "norman2019_mcfaline2023-unseen_combination"
+
+# conditions of the pipeline need 20 cells; this one says how little can be judged of Gasperini's pairs
+GASPERINI = {
+    "gasperini2019-unseen_combination": {
+        "dataset": "gasperini2019",
+        "min_cells": 3,
+        "rule": "unseen_combination",
+        "config": {"folds": 3, "validation": 0.3, "calibration": 0.3},
+    }
+}
+SPLITS = {
+    name: entry for name, entry in PARAMS["splits"].items() if not name.startswith(("simulated", "gasperini"))
+} | GASPERINI
+
+# graphs of an unseen perturbation's targets: as they are, or with gene names dealt anew; without one it is cgio_effects
+TABLES = {"dorothea": "dorothea_nonacademic_hs_ABC.csv.gz", "hallmark": "msigdb_hallmark_v7.0.gmt"}
+GRAPHS = {
+    f"{graph} {what}": PARAMS["models"]["cgio_effects"] | {"graphs": graph, "shuffle": what == "shuffled"}
+    for graph in TABLES
+    for what in ("true", "shuffled")
+}
+
+
+def gene_graphs(names: str, data: PerturbationData) -> list[GeneGraph]:
+    """The named graphs from curated tables; none of them looks at cells."""
+    made = []
+    for name in filter(None, names.split("+")):
+        plugin = catalog.load("graphs", {"dorothea": "tf_targets", "hallmark": "gene_sets"}[name])
+        config = plugin.Config(file=TABLES[name], min_coverage=0.01)  # panels of 300 to 500 genes
+        made.append(dataclasses.replace(plugin.build(data, config), name=name))
+    return made
+
+
+def scored(measured: Effects, delta: np.ndarray) -> dict[str, list[float | None]]:
+    """The metrics of a prediction, per condition; None where undefined."""
+    truth = Truth(
+        conditions=measured.conditions,
+        genes=measured.genes,
+        mean=measured.mean,
+        control=measured.control,
+        error=measured.error,
+    )
+    comparison = Comparison(truth=truth, predicted=measured.control + delta)
+    by_id = {measure.metric.id: measure for measure in panel("all")}
+    found = {}
+    for metric in METRICS:
+        values = by_id[metric].score(comparison)
+        found[metric] = [None if np.isnan(value) else float(value) for value in values]
+    return found
+
+
+def run(data: PerturbationData, folds: list[Split], fields: dict[str, Any], *, name: str, seed: int) -> dict[str, Any]:
+    """Values of one model and seed on validation and test, all folds pooled."""
+    plugin = fields.get("plugin", name)
+    config = catalog.configure("models", plugin, {key: value for key, value in fields.items() if key != "plugin"})
+    module = catalog.load("models", plugin)
+    parts: dict[str, Any] = {part: {metric: [] for metric in METRICS} for part in ("validation", "test")}
+    started = time.process_time()
+    for fold in folds:
+        train = data.subset(fold.parts["train"])
+        model = module.Model.fit(
+            TrainingSet(
+                effects=effects(train, cells=fold.parts["train"], conditions=fold.conditions["train"]),
+                cells=train,
+                graphs={graph.name: graph for graph in gene_graphs(getattr(config, "graphs", ""), train)},
+                ood_axes=fold.ood_axes,
+                validation=held_out(data, fold) if getattr(module, "BY_GRADIENT", False) else None,
+            ),
+            config,
+            generator=np.random.default_rng([seed, fold.fold]),
+        )
+        for part, values in parts.items():
+            measured = effects(data, cells=fold.parts[part], conditions=fold.conditions[part])
+            answer = model.predict(measured.conditions, control=measured.control)
+            for metric, of_fold in scored(measured, answer.delta).items():
+                values[metric] += of_fold
+    return {**parts, "cpu_seconds": round(time.process_time() - started, 1)}
+
+
+def noise(data: PerturbationData, folds: list[Split]) -> dict[str, float]:
+    """What no model can undercut: the mean RMSE of exact effects, and the Pearson that sampling error leaves them."""
+    floor, ceiling = [], []
+    for fold in folds:
+        measured = effects(data, cells=fold.parts["test"], conditions=fold.conditions["test"])
+        error, total = measured.error.mean(axis=1), measured.delta.var(axis=1)
+        floor += np.sqrt(error).tolist()
+        ceiling += np.sqrt(np.clip(1 - error / total, 0, 1)).tolist()
+    return {"rmse": float(np.mean(floor)), "pearson": float(np.mean(ceiling))}
+
+
+def published_kang(data: PerturbationData) -> dict[str, float]:
+    """Mean Pearson of deltas over held-out cell types, each model fitted on all other types, as published."""
+    models = {
+        "train_mean": {},
+        "mean_delta": {},
+        "latent_shift": {},
+        "ridge": PARAMS["models"]["ridge"],
+        "random_effects": {},
+        "random_effects_profile": PARAMS["models"]["random_effects_profile"],
+        "cgio_effects, 60 steps": PARAMS["models"]["cgio_effects"] | {"steps": 60},
+    }
+    found: dict[str, list[float]] = {name: [] for name in models}
+    for asked in data.conditions:
+        known = [condition for condition in data.conditions if condition.context != asked.context]
+        keep = data.obs["context"].astype(str).isin({condition.context for condition in known})
+        train = data.subset(list(data.obs.index[keep]))
+        everything = effects(train, cells=list(train.obs.index), conditions=known)
+        measured = effects(data, cells=list(data.obs.index), conditions=[asked])
+        for name, fields in models.items():
+            plugin = fields.get("plugin", name)
+            module = catalog.load("models", plugin)
+            config = catalog.configure("models", plugin, {k: v for k, v in fields.items() if k != "plugin"})
+            given = TrainingSet(effects=everything, cells=train, ood_axes=("context",))
+            model = module.Model.fit(given, config, generator=np.random.default_rng(0))
+            delta = model.predict([asked], control=measured.control).delta
+            found[name].append(float(np.corrcoef(delta[0], measured.delta[0])[0, 1]))
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def over_seeds(results: dict[str, dict[int, Any]], model: str, part: str, metric: str) -> np.ndarray:
+    """Values [condition], the mean over seeds; NaN where undefined."""
+    values = [result[part][metric] for result in results[model].values()]
+    return np.array(values, dtype=float).mean(axis=0)
+
+
+def table(split: str, results: dict[str, dict[int, Any]], bounds: dict[str, float]) -> list[str]:
+    """Markdown rows of one split, models by validation."""
+    rmse, pearson = METRICS
+    validation = {model: float(over_seeds(results, model, "validation", rmse).mean()) for model in results}
+    best = min((model for model in results if model in BASELINES), key=validation.__getitem__)
+    learned = [model for model in results if model not in BASELINES and model not in GRAPHS]
+    n = len(over_seeds(results, best, "test", rmse))
+    lines = [
+        f"### {split}",
+        "",
+        f"{n} test conditions. Best baseline on validation: `{best}`"
+        + (f"; best learned: `{min(learned, key=validation.__getitem__)}`. " if learned else ". ")
+        + f"Sampling error alone: RMSE {bounds['rmse']:.4f}, Pearson at most {bounds['pearson']:.2f}.",
+        "",
+        "| model | validation RMSE | test RMSE | minus best baseline (95 %) | Pearson of deltas | seeds | CPU s |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    base = over_seeds(results, best, "test", rmse)
+    for model in sorted(results, key=validation.__getitem__):
+        test = over_seeds(results, model, "test", rmse)
+        interval = mean_interval(test - base, seed=0) if model != best else None
+        said = "" if interval is None else f"{(test - base).mean():+.4f} ({interval[0]:+.4f} to {interval[1]:+.4f})"
+        r = np.nanmean(over_seeds(results, model, "test", pearson))
+        cpu = np.mean([result["cpu_seconds"] for result in results[model].values()])
+        lines.append(
+            f"| `{model}` | {validation[model]:.4f} | {test.mean():.4f} | {said} | {r:.3f} | {len(results[model])} | "
+            f"{cpu:.0f} |"
+        )
+    return [*lines, ""]
+
+
+def read(folder: Path) -> dict[str, dict[int, Any]]:
+    """model -> seed -> values, of what was computed so far."""
+    found: dict[str, dict[int, Any]] = {}
+    for file in sorted(folder.glob("*@*.json")):
+        model, seed = file.stem.rsplit("@", 1)
+        found.setdefault(model, {})[int(seed)] = json.loads(file.read_text())
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="every split and model")
+    parser.add_argument("--only", nargs="+", choices=list(SPLITS), metavar="SPLIT", help="these splits")
+    parser.add_argument("--models", nargs="+", default=[*BASELINES, *LEARNED], metavar="MODEL")
+    parser.add_argument("--graphs", action="store_true", help="the graph variants too, where perturbations are new")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--table", action="store_true", help="print what was computed before")
+    parser.add_argument("--published", action="store_true", help="Kang as the published numbers are computed")
+    parser.add_argument("--out", type=Path, default=ROOT / "artifacts/benchmarks/learned_models")
+    given = parser.parse_args()
+    if not given.only and not given.full and not given.table:
+        given.only, given.seeds, given.models = [QUICK], 1, ["control", "additive", "ridge", "random_effects"]
+    for name in given.only or SPLITS:
+        entry, folder = SPLITS[name], given.out / name
+        variants = {model: dict(PARAMS["models"][model]) for model in given.models}
+        variants |= GRAPHS if given.graphs and entry["rule"] == "unseen_perturbation" else {}
+        if not given.table:
+            module = catalog.load("datasets", entry["dataset"])
+            data, _ = module.build(module.Config(min_cells=entry.get("min_cells", PARAMS["min_cells"])))
+            config = catalog.configure("splits", entry["rule"], entry["config"])
+            folds = splits.make(data, entry["rule"], config=config, seed=PARAMS["seed"])
+            write_json(folder / "noise.json", noise(data, folds))
+            if given.published and entry["dataset"] == "kang2018":
+                write_json(folder / "published.json", published_kang(data))
+                print((folder / "published.json").read_text(), flush=True)
+            for model, fields in variants.items():
+                plugin = fields.get("plugin", model)
+                for seed in range(given.seeds if plugin in SEEDED else 1):
+                    file = folder / f"{model}@{seed}.json"
+                    if not file.is_file():
+                        write_json(file, run(data, folds, fields, name=model, seed=seed))
+        results = read(folder)
+        if results:
+            print("\n".join(table(name, results, json.loads((folder / "noise.json").read_text()))), flush=True)
+
+
+if __name__ == "__main__":
+    main()
