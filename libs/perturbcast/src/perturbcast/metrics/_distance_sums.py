@@ -126,7 +126,7 @@ def add_distances(
                 ahead = parts[min(begin + i + AHEAD, last - 1), stretch]
                 for vector in range(FETCHED // LANES):
                     fetch(data, ahead + vector * LANES)  # type: ignore[call-arg]
-                    fetch(genes, ahead + vector * LANES)  # type: ignore[call-arg]
+                    fetch(genes, ahead + vector * LANES)
                 add_products(data, genes, low, high, tile, product, i)  # type: ignore[call-arg]
         for i in range(n):
             part = 0.0

@@ -12,6 +12,7 @@ is refused when it is compiled.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -27,8 +28,6 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
-
-from perturbcast.stores.atomic import write_bytes
 
 __all__ = ["Arguments", "kernel", "load"]
 
@@ -76,7 +75,7 @@ def load(module: str) -> SimpleNamespace:
         kept = file.read_bytes()
     except OSError:
         kept = _compile(module, machine)
-        write_bytes(file, kept)
+        _keep(file, kept)
     header, _, code = kept.partition(b"\n")
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
@@ -121,6 +120,18 @@ def _folder(source: Path) -> Path:
     if os.access(beside if beside.exists() else source.parent, os.W_OK):
         return beside
     return Path.home() / ".cache" / "perturbcast"
+
+
+def _keep(file: Path, code: bytes) -> None:
+    """Write what was compiled, under a name of this process first: several may compile at once."""
+    with contextlib.suppress(OSError):  # nowhere to keep it: each process compiles for itself
+        file.parent.mkdir(parents=True, exist_ok=True)
+        own = file.with_name(f".{file.stem}.{os.getpid()}")
+        try:
+            own.write_bytes(code)
+            own.replace(file)
+        finally:
+            own.unlink(missing_ok=True)
 
 
 def _compile(module: str, machine: Any) -> bytes:
