@@ -11,7 +11,7 @@ from types import FrameType
 
 from rich.console import Console
 
-from perturbcast.stages.suite_run import AGAIN, module_of, perform
+from perturbcast.stages.suite_run import AGAIN, commands, module_of, perform, provenance
 from perturbcast.suites import Run, SuiteFolder, failure, record_of
 from perturbcast.suites.ledger import FAILED, write_record
 
@@ -53,7 +53,8 @@ def run_here(folder: SuiteFolder, runs: Sequence[Run], *, jobs: int) -> int:
                 ended += 1
                 interrupted += process.exitcode == AGAIN
                 if process.exitcode not in (0, AGAIN) and record_of(run) is None:
-                    write_record(run, state=FAILED, reason=_death(process.exitcode))
+                    known = provenance(run, commands(folder, run))
+                    write_record(run, state=FAILED, reason=_death(process.exitcode), **known)
                 said = "interrupted" if process.exitcode == AGAIN else failure(run) or "done"
                 console.print(f"{ended}/{total} {run.label}: {said.splitlines()[0]}", soft_wrap=True, markup=False)
     finally:
