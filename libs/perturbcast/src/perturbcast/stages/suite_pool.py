@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import signal
 from collections.abc import Sequence
@@ -29,7 +30,8 @@ def run_here(folder: SuiteFolder, runs: Sequence[Run], *, jobs: int) -> int:
     """
     context = multiprocessing.get_context("fork")
     for verb in ("train", "predict", "evaluate"):
-        module_of(verb)  # imported once, before the children
+        module_of(verb)  # imported once, before the children, as is what they import late
+    importlib.import_module("anndata")
     waiting = [run for run in runs if record_of(run) is None]
     console, total, interrupted = Console(stderr=True, highlight=False), len(waiting), 0
     running: dict[int, tuple[Run, ForkProcess]] = {}
