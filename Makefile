@@ -1,7 +1,7 @@
 # Two commands: 'make demo' and 'make test'. Each target is what a person could type.
 PYTHON ?= python3.11
 PIP_FLAGS := --quiet --disable-pip-version-check -c constraints.txt
-LIBS := -e libs/perturbcast-client -e libs/perturbcast[train,sweep,dask] -e services/prediction -e services/torchserve
+LIBS := -e libs/perturbcast-client -e libs/perturbcast[train,sweep] -e services/prediction -e services/torchserve
 PATHS := libs services tests benchmarks apptainer containers
 WORKERS ?= 2 # test processes; a file's tests stay in one
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 demo: .venv/.installed .venv-client/.installed ## the whole pipeline on real data, then an answer over gRPC
 	perturbcast demo --client-python .venv-client/bin/python
 
-test: .venv/.dev .venv/.browser ## every test but those on SLURM and of images; real environments, servers and a browser included
+test: .venv/.dev .venv/.browser .venv-dask/.installed ## every test but those on SLURM and of images; real environments, servers and a browser included
 	pytest -n $(WORKERS) --dist loadfile --ignore tests/cluster --ignore tests/images --cov --cov-report=term
 
 test-cluster: .venv/.dev ## jobs on a real single-node SLURM; as root, it installs Debian's packages for it
@@ -68,10 +68,16 @@ constraints: .venv/.dev ## write the exact versions of this environment to const
 	echo "no browser: Chromium is not installed and can not be installed here; the test that opens the report will be skipped"
 	touch $@
 
+# Dask apart: anndata imports it wherever it is installed, which costs every command a third of a second. The test of
+# '--executor dask' puts this folder on the path of its own processes.
+.venv-dask/.installed: constraints.txt libs/perturbcast/pyproject.toml | .venv/.installed
+	.venv/bin/python -m pip install $(PIP_FLAGS) --upgrade --target .venv-dask distributed
+	touch $@
+
 .venv-client/.installed: constraints.txt libs/perturbcast-client/pyproject.toml
 	test -x .venv-client/bin/python || $(PYTHON) -m venv .venv-client
 	.venv-client/bin/python -m pip install $(PIP_FLAGS) libs/perturbcast-client
 	touch $@
 
 clean: ## remove what the commands above made
-	rm -rf .venv .venv-client .venv-wire artifacts mlflow.db mlartifacts
+	rm -rf .venv .venv-client .venv-dask .venv-wire artifacts mlflow.db mlartifacts

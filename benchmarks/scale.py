@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -178,7 +179,10 @@ def main() -> None:
         for shards, cost in by_shards.items():
             each = (cost.cpu - by_shards[1].cpu) / (shards - 1) if shards > 1 else 0.0
             row(f"{shards} shards, one process", cost, f"  {each:.2f} CPU s each shard after the first" * (shards > 1))
-        row(f"{FOLDS} shards, Dask workers", score(few, "--executor", "dask"), "  peak of the largest process")
+        if importlib.util.find_spec("distributed"):
+            row(f"{FOLDS} shards, Dask workers", score(few, "--executor", "dask"), "  peak of the largest process")
+        else:
+            print(f"{FOLDS} shards, Dask workers: the extra 'dask' is not installed (PYTHONPATH=.venv-dask finds it)")
         cells = (size["conditions"] + 10) * size["cells"]
         known = {"conditions": size["conditions"], "genes": size["genes"]}
         small_one = Size(cells=cells, matrix=gb, **known)

@@ -174,3 +174,27 @@ def test_what_is_not_there_is_a_usage_error(call, tmp_path):
     assert (done.code, "Beside it there is: none" in done.err) == (2, True)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({**SECTIONS, "suits": {}}))
     assert "suits" in call("sweep", "run", "ridge").err
+
+
+def test_a_run_that_is_killed_is_a_failure_of_its_own(data, tmp_path):
+    folder = make_workspace(tmp_path / "suite", data)
+    sections = json.loads(json.dumps(SECTIONS))
+    sections["suites"]["small"] |= {
+        "models": {"slow": SECTIONS["suites"]["small"]["models"]["slow"], "mean_delta": {}},
+        "budget": {},
+    }
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(sections, sort_keys=False))
+    process = start(folder, "suite", "run", "small", "--params", "sweep.yaml", "--no-track")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    for _ in range(3000):
+        if (folder / "artifacts/suites/small/runs/sim/slow/seed_0/log.txt").exists():
+            break
+        time.sleep(0.02)
+    for child in map(int, children.read_text().split()):
+        os.kill(child, signal.SIGKILL)
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert "ended by SIGKILL, as the kernel does where memory runs out" in said
+    rows = json.loads((folder / "artifacts/suites/small/scorecard.json").read_text())["rows"]
+    assert {row["model"]: row["state"] for row in rows} == {"mean_delta": "done", "slow": "failed"}
+    assert all(row["commit"] and row["commands"] for row in rows), "provenance in every row"

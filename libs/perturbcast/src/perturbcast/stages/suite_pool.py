@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import signal
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from types import FrameType
 
 from rich.console import Console
 
-from perturbcast.stages.suite_run import AGAIN, module_of, perform
+from perturbcast.stages.suite_run import AGAIN, commands, module_of, perform, provenance
 from perturbcast.suites import Run, SuiteFolder, failure, record_of
 from perturbcast.suites.ledger import FAILED, write_record
 
@@ -29,7 +30,8 @@ def run_here(folder: SuiteFolder, runs: Sequence[Run], *, jobs: int) -> int:
     """
     context = multiprocessing.get_context("fork")
     for verb in ("train", "predict", "evaluate"):
-        module_of(verb)  # imported once, before the children
+        module_of(verb)  # imported once, before the children, as is what they import late
+    importlib.import_module("anndata")
     waiting = [run for run in runs if record_of(run) is None]
     console, total, interrupted = Console(stderr=True, highlight=False), len(waiting), 0
     running: dict[int, tuple[Run, ForkProcess]] = {}
@@ -53,7 +55,8 @@ def run_here(folder: SuiteFolder, runs: Sequence[Run], *, jobs: int) -> int:
                 ended += 1
                 interrupted += process.exitcode == AGAIN
                 if process.exitcode not in (0, AGAIN) and record_of(run) is None:
-                    write_record(run, state=FAILED, reason=_death(process.exitcode))
+                    known = provenance(run, commands(folder, run))
+                    write_record(run, state=FAILED, reason=_death(process.exitcode), **known)
                 said = "interrupted" if process.exitcode == AGAIN else failure(run) or "done"
                 console.print(f"{ended}/{total} {run.label}: {said.splitlines()[0]}", soft_wrap=True, markup=False)
     finally:

@@ -28,7 +28,7 @@ from perturbcast.stores.atomic import write_json
 from perturbcast.suites import Run, SuiteFolder, record_of
 from perturbcast.suites.ledger import DONE, FAILED, taken, write_record
 
-__all__ = ["AGAIN", "call", "commands", "log_of", "module_of", "open_test", "perform", "reset"]
+__all__ = ["AGAIN", "call", "commands", "log_of", "module_of", "open_test", "perform", "provenance", "reset"]
 
 VERSIONS = ("perturbcast", "numpy", "scipy", "pandas")
 SLURM = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT")
@@ -100,7 +100,7 @@ def perform(folder: SuiteFolder, run: Run) -> int:
         if not state:
             write_json(spent_file, {name: used[name] for name in ("wall_s", "cpu_s")})
             return AGAIN
-        write_record(run, state=state, reason=reason, **used, **_provenance(run, words))
+        write_record(run, state=state, reason=reason, **used, **provenance(run, words))
         spent_file.unlink(missing_ok=True)
         return 0
 
@@ -152,7 +152,8 @@ def _limited(seconds: float | None, *, spent: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def _provenance(run: Run, words: Sequence[Sequence[str]]) -> dict[str, Any]:
+def provenance(run: Run, words: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """What a record says of where its numbers come from: commands, commit, versions, hashes, machine."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     found: dict[str, Any] = {
         "commit": commit.stdout.strip() or "not a git checkout",
