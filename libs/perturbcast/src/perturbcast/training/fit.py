@@ -18,6 +18,7 @@ from perturbcast.graphs import GeneGraph
 from perturbcast.models import TrainingSet, Validation
 from perturbcast.schema import PerturbationData, Split
 from perturbcast.stores import control_means, effects
+from perturbcast.training import stored_controls
 from perturbcast.training.trained_model import TrainedModel
 
 __all__ = ["fit"]
@@ -89,6 +90,7 @@ def fit(
         preprocessing=tuple(map(str, data.meta.get("preprocessing", ()))),
         genes=data.genes,
         control_means=control_means(train),
+        control_cells=stored_controls.draw(train),
         train_conditions=split.conditions["train"],
         calibration=Calibration(factors={}, edges=(), pairs=(), conditions=(), cells_sha256="", origin=""),
     )

@@ -6,6 +6,7 @@
 | ``model.safetensors`` | fitted arrays, and the control means of train contexts |
 | ``calibration.npz`` | levels, factors [level, group], edges and pairs of the groups |
 | ``calibration.json`` | the same to read, and which conditions the factors come from, hash and origin of the cells |
+| ``controls.npz`` | some control cells of each train context; a directory may be without |
 | ``fingerprint.json`` | sha256 of every file above, of data, split, config and environment, and over all of them |
 
 The directory is written under a temporary name and renamed; one without a fingerprint is half-written.
@@ -33,12 +34,14 @@ from perturbcast.errors import UsageError
 from perturbcast.models.interface import from_state, to_state
 from perturbcast.schema import Condition, canonical_hash, gene_list_hash
 from perturbcast.stores.atomic import write_json
+from perturbcast.training import stored_controls
 from perturbcast.training.trained_model import TrainedModel
 
 __all__ = ["load_model", "save_model"]
 
 FORMAT = "perturbcast.model/2"
 FILES = ("config.json", "model.safetensors", "calibration.npz", "calibration.json")
+CONTROLS = "controls.npz"
 ENVIRONMENT = ("numpy", "scipy", "pandas", "anndata", "safetensors")
 
 
@@ -78,9 +81,11 @@ def save_model(model: TrainedModel, directory: Path) -> TrainedModel:
         },
     )
     _write_calibration(model.calibration, beside)
+    if model.control_cells:
+        stored_controls.write(model.control_cells, beside / CONTROLS)
     environment = {name: version(name) for name in ENVIRONMENT} | {"python": platform.python_version()}
     fingerprint: dict[str, Any] = {
-        "files": {name: _sha256(beside / name) for name in FILES},
+        "files": {name: _sha256(beside / name) for name in (*FILES, CONTROLS) if (beside / name).is_file()},
         "data": model.dataset_hash,
         "split": model.split_hash,
         "config": canonical_hash({"plugin": model.plugin, "parameters": model.parameters, "seed": model.seed}),
@@ -115,8 +120,10 @@ def load_model(directory: Path) -> TrainedModel:
     try:
         fingerprint = json.loads((directory / "fingerprint.json").read_text())
         claimed = fingerprint.pop("sha256")
-        for name in FILES:
-            if _sha256(directory / name) != fingerprint["files"][name]:
+        hashes = fingerprint["files"]
+        for name in (*FILES, CONTROLS):
+            file = directory / name
+            if (_sha256(file) if file.is_file() else None) != hashes.get(name):
                 raise ValueError(changed.format(f"{name} does not have the sha256 of fingerprint.json"))
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(changed.format(f"fingerprint.json cannot be read ({type(error).__name__})")) from error
@@ -155,6 +162,7 @@ def _read(directory: Path, *, fingerprint: str) -> TrainedModel:
         control_means=dict(zip(config["contexts"], tensors["control_means"], strict=True)),
         train_conditions=tuple(Condition(*pair) for pair in config["train_conditions"]),
         calibration=_read_calibration(directory),
+        control_cells=stored_controls.read(directory / CONTROLS) if (directory / CONTROLS).is_file() else {},
         fingerprint=fingerprint,
     )
 
