@@ -14,11 +14,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from hypothesis import settings
 
 from perturbcast.schema import PerturbationData, content_hash
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+# the same examples in every run, on every machine, and nothing kept between runs
+settings.register_profile("tests", derandomize=True, deadline=None, database=None)
+settings.load_profile("tests")
 
 
 def _make_data(

@@ -25,19 +25,7 @@ Model = Union[str, ModelRef]
 
 
 class Asked(TypedDict, total=False):
-    """What a prediction is asked with beside model and conditions.
-
-    Attributes:
-        controls: context -> control cells [cell, gene] in the model's scale, an array or a scipy.sparse matrix; float64
-            travels as it is, all else as float32, sparse as CSR. A context without an entry uses the controls stored
-            with the model.
-        genes: columns of ``controls``: unique, any order, at least the model's genes.
-        genes_sha256: instead of ``genes`` where the columns are the model's; also without controls, to refuse an answer
-            by a model with other genes.
-        wanted: what to return beside the mean delta; None for nothing else.
-        seed: of the sampled cells, where some are wanted.
-        request_id: echoed, and in the server's log.
-    """
+    """What a prediction is asked with beside model and conditions; ``Client.predict`` says what each means."""
 
     controls: Mapping[str, Any] | None
     genes: Sequence[str]

@@ -56,16 +56,7 @@ class Tls:
 
 
 class Connecting(TypedDict, total=False):
-    """How a client connects.
-
-    Attributes:
-        tls: how the connection is encrypted; None for plain text.
-        token: bearer token, where the server asks for one.
-        timeout_s: deadline of a call, its retries included, seconds (60).
-        stream_timeout_s: deadline of a whole ``predict_stream``, seconds (3600).
-        attempts: how often a call that finds the server unavailable or full is sent, 1 to 5 (5).
-        max_message_bytes: largest request and reply; the server has a limit of its own (64 MiB).
-    """
+    """How a client connects; ``perturbcast_client.connect`` says what each means."""
 
     tls: Tls | None
     token: str

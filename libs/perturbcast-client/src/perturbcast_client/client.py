@@ -53,12 +53,7 @@ class Client(Caller[grpc.Channel]):
     Every method raises a ``ServiceError`` for what the service refuses and ``ValueError`` for what it would refuse
     whatever its models are, before anything is sent.
 
-    Args:
-        channel: an open channel; ``close`` closes it.
-        metadata: sent with every call, such as the authorization.
-        timeout_s: deadline of a call, seconds.
-        stream_timeout_s: deadline of a whole ``predict_stream``, seconds.
-        max_message_bytes: largest request of a call.
+    Arguments are those of ``Caller``: an open channel, which ``close`` closes, and how it is called.
     """
 
     def __enter__(self) -> Client:
