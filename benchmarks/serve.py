@@ -231,12 +231,13 @@ def forward_rate(directory: Path, asked: list[Condition], bulk: int) -> float:
 async def torchserve_rates(directory: Path, python: Path, seconds: float) -> float:
     """Calls per second of TorchServe alone at 32 clients, the same model over its gRPC."""
     start = catalog.service("torchserve_backend")
-    models, close = await asyncio.to_thread(start, {"model": directory}, python=python)
+    add, close = await asyncio.to_thread(start, python=python)
     try:
-        (condition,) = models["model"].train_conditions[:1]
+        model = await asyncio.to_thread(add, directory)
+        (condition,) = model.train_conditions[:1]
 
         async def ask() -> None:
-            await asyncio.to_thread(models["model"].predict, [condition])
+            await asyncio.to_thread(model.predict, [condition])
 
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(32))
         await load(ask, clients=32, seconds=seconds)

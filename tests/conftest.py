@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")  # as the command line does; before numpy is imported
@@ -92,3 +93,43 @@ def shared() -> Path:
 def root() -> Path:
     """The repository root."""
     return ROOT
+
+
+@pytest.fixture
+def registered(tmp_path, monkeypatch):
+    """Registers the first two folds of an unseen-context split in an MLflow registry of its own, as model ``made``.
+
+    Gives its client, the data, the versions, and (split, directory, fingerprint) of each; the first is the champion.
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/m.db")
+
+    def register(*, kind: str = "control") -> SimpleNamespace:
+        from perturbcast import catalog, splits, tracking  # mlflow takes a second, and few tests need it
+        from perturbcast.training import fit, save_model
+
+        data, config = _make_data(), catalog.load("models", kind).Config()
+        folds = []
+        for split in splits.make(data, "unseen_context")[:2]:
+            directory = tmp_path / f"fold_{split.fold}"
+            saved = save_model(fit(data, split, kind=kind, plugin=kind, config=config, seed=0), directory)
+            folds.append((split, directory, saved.fingerprint))
+        run = tracking.ModelRun(
+            experiment="made",
+            kind=kind,
+            key="k",
+            parameters={},
+            metrics={},
+            tags={},
+            artifacts=(),
+            folds=[
+                tracking.FoldModel(fold=s.fold, held_out=s.held_out, directory=directory, fingerprint=fingerprint)
+                for s, directory, fingerprint in folds
+            ],
+        )
+        client = tracking.connect()
+        versions = tracking.log_run(client, run)
+        tracking.name_champion(client, "made", versions=versions, rule={})
+        return SimpleNamespace(client=client, data=data, folds=folds, versions=versions)
+
+    return register

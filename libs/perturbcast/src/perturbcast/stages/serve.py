@@ -38,7 +38,7 @@ def command(
     ] = None,
     log_format: Annotated[str, typer.Option(help="Log lines as text or json.")] = "text",
     backend: Annotated[
-        str, typer.Option(help="inprocess, or torchserve: then aliases are resolved at the start and not followed.")
+        str, typer.Option(help="inprocess, or torchserve: predictions are made by a TorchServe that this starts.")
     ] = "inprocess",
     torchserve_python: Annotated[
         Path | None, typer.Option(help="Python of the environment of TorchServe (services/torchserve/README.md).")
@@ -60,7 +60,7 @@ def command(
     if not model:
         raise UsageError("A server answers for at least one model; none was named. Add --model models:/NAME@champion.")
     run = catalog.service("prediction")
-    follows = watch > 0 and backend == "inprocess" and any("@" in address for address in model)
+    follows = watch > 0 and any("@" in address for address in model)
     run(
         [_source(address) for address in model],
         host=host,
