@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import Distribution
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -79,6 +81,26 @@ def _make_data(
 def make_data() -> Callable[..., PerturbationData]:
     """Factory of small measured data with known effects."""
     return _make_data
+
+
+GPL = re.compile(r"\bA?GPL|GNU (Affero )?General Public", re.IGNORECASE)
+
+
+def _gpl_distributions(found: Iterable[Distribution]) -> list[str]:
+    names = []
+    for distribution in found:
+        metadata = distribution.metadata
+        words = [metadata.get("License-Expression") or "", (metadata.get("License") or "").split("\n")[0]]
+        words += [line for line in metadata.get_all("Classifier") or [] if line.startswith("License ::")]
+        if any(GPL.search(word) for word in words):
+            names.append(metadata["Name"].lower())
+    return sorted(names)
+
+
+@pytest.fixture(scope="session")
+def gpl_distributions() -> Callable[[Iterable[Distribution]], list[str]]:
+    """Names of those distributions that speak of the GPL (the LGPL is not it)."""
+    return _gpl_distributions
 
 
 @pytest.fixture(scope="session")

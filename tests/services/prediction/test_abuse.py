@@ -13,7 +13,7 @@ import grpc
 import numpy as np
 import pytest
 
-from perturbcast_client import Condition, ServiceError, connect
+from perturbcast_client import Condition, ServiceError, UnavailableError, Wanted, connect
 
 IFNB = Condition.from_label("IFNB", "B cells")
 
@@ -41,6 +41,36 @@ def test_a_killed_server_that_comes_back_leaves_every_request_answered_once(star
     for conditions, answer in zip(asked, answers, strict=True):
         assert answer.conditions == tuple(conditions)
         np.testing.assert_array_equal(answer.delta, expected[len(conditions[0].perturbation)])
+
+
+@pytest.mark.slow
+def test_a_stream_that_a_kill_broke_goes_on_with_the_rest(start_service):
+    """gRPC sends a stream again only before its first reply: what has come stands, and the caller asks for the rest."""
+    first = start_service()
+    port = int(first.address.split(":")[1])
+    asked = [Condition.from_label("X" * (1 + i % 9), "B cells") for i in range(1600)]
+    given = {"chunk_size": 4, "wanted": Wanted(cells=400), "seed": 7}  # 10 MB of replies: more than the buffers take
+    answers = []
+
+    def ask_and_kill():
+        for answer in client.predict_stream("known", asked, **given):
+            answers.append(answer)
+            if len(answers) == 5:
+                first.process.kill()
+
+    with connect(first.address, timeout_s=60) as client:
+        with pytest.raises(UnavailableError):
+            ask_and_kill()
+        done = sum(len(answer.conditions) for answer in answers)
+        assert 20 <= done < len(asked)
+        start_service(config={"port": port})
+        answers += client.predict_stream("known", asked[done:], **given)
+    assert [condition for answer in answers for condition in answer.conditions] == asked, "none lost, none twice"
+    cells = {}
+    for answer in answers:
+        for condition, made in zip(answer.conditions, answer.cells, strict=True):
+            cells.setdefault(condition, set()).add(made.tobytes())
+    assert [len(made) for made in cells.values()] == [1] * 9, "both servers give equal cells"
 
 
 @pytest.mark.slow
