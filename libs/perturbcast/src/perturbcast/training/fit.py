@@ -90,7 +90,7 @@ def fit(
         preprocessing=tuple(map(str, data.meta.get("preprocessing", ()))),
         genes=data.genes,
         control_means=control_means(train),
-        control_cells=stored_controls.draw(train),
+        control_cells=stored_controls.draw(train.obs, lambda index: train.x[index]),
         train_conditions=split.conditions["train"],
         calibration=Calibration(factors={}, edges=(), pairs=(), conditions=(), cells_sha256="", origin=""),
     )

@@ -6,29 +6,35 @@ same cells, and its directory the same file. Axes: cell, gene.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 
 from perturbcast.calibration import generator_of
-from perturbcast.schema import CONTROL, Condition, PerturbationData
+from perturbcast.schema import CONTROL, Condition
 
 __all__ = ["STORED", "draw", "read", "write"]
 
 STORED = 100  # cells of a context: what harnesses compare distributions with, at some 0.3 MB for 5 000 genes
 
 
-def draw(train: PerturbationData) -> dict[str, sp.csr_matrix]:
-    """Context -> at most ``STORED`` of its control cells [cell, gene] float32, in the order of the data."""
-    contexts = train.obs["context"].to_numpy().astype(str)
-    is_control = train.obs["is_control"].to_numpy()
+def draw(obs: pd.DataFrame, rows: Callable[[np.ndarray], sp.csr_matrix]) -> dict[str, sp.csr_matrix]:
+    """Context -> at most ``STORED`` of its control cells [cell, gene] float32, in the order of the data.
+
+    Args:
+        obs: of the train cells, with ``context`` and ``is_control``.
+        rows: row numbers of ``obs`` -> their cells, from memory or from a file.
+    """
+    contexts = obs["context"].to_numpy().astype(str)
+    is_control = obs["is_control"].to_numpy(dtype=bool)
     drawn = {}
     for context in sorted(set(contexts[is_control])):
-        rows = np.flatnonzero(is_control & (contexts == context))
         generator = generator_of(Condition(CONTROL, context), seed=0)
-        drawn[context] = train.x[np.sort(generator.permutation(rows)[:STORED])].astype(np.float32)
+        own = generator.permutation(np.flatnonzero(is_control & (contexts == context)))[:STORED]
+        drawn[context] = rows(np.sort(own)).astype(np.float32)
     return drawn
 
 
