@@ -25,14 +25,15 @@ from perturbcast_client import Condition, DefectError, calls, codec, connect
 from perturbcast_client.testing import FAKE_MODEL, fake_prediction
 from perturbcast_client.wire.v1 import prediction_pb2 as pb
 from prediction_service import open_inference
-from prediction_service.engine import UnknownModelError
-from prediction_service.limits import Limits
+from prediction_service.engine import InvalidRequestError, UnknownModelError
+from prediction_service.limits import LimitError, Limits
 from prediction_service.wire import open_inference_pb2 as oip
 
 IFNB = Condition.from_label("IFNB", "B cells")
 GENES = ("ISG15", "STAT1", "CD3D", "LYZ")
 INFER = "/inference.GRPCInferenceService/ModelInfer"
-REFUSED = (ValueError, UnknownModelError, UnanswerableError)  # what the servicer maps to a status that is not INTERNAL
+# what the servicer maps to a status that is not INTERNAL
+REFUSED = (InvalidRequestError, LimitError, UnknownModelError, UnanswerableError)
 ALLOWED = {
     grpc.StatusCode.OK,
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -177,15 +178,23 @@ def test_what_is_broken_below_is_answered_whole(make_engine):
 
 
 def answered_by_the_server(engine, method, data):
-    """What the servicers do with the bytes of a message, without gRPC."""
+    """What the servicers do with the bytes of a message, without gRPC: decoding may raise ValueError, the rest not."""
+    try:
+        if method == codec.GET_MODEL.path:
+            ref, _ = codec.decode_get_model(codec.parse(pb.GetModelRequest, data))
+        elif method == INFER:
+            message = codec.parse(oip.ModelInferRequest, data)
+            info = engine.describe(codec.ModelRef(message.model_name, version=message.model_version))
+            request = open_inference.decode_request(message, info)
+        else:
+            request = codec.decode_request(codec.parse(pb.PredictRequest, data))
+    except ValueError as error:
+        raise InvalidRequestError(str(error)) from error
     if method == codec.GET_MODEL.path:
-        ref, _ = codec.decode_get_model(codec.parse(pb.GetModelRequest, data))
         return engine.describe(ref)
     if method == INFER:
-        message = codec.parse(oip.ModelInferRequest, data)
-        info = engine.describe(codec.ModelRef(message.model_name, version=message.model_version))
-        return open_inference.encode_prediction(message, engine.predict(open_inference.decode_request(message, info)))
-    return codec.encode_prediction(engine.predict(codec.decode_request(codec.parse(pb.PredictRequest, data))))
+        return open_inference.encode_prediction(message, engine.predict(request))
+    return codec.encode_prediction(engine.predict(request))
 
 
 @pytest.fixture(scope="module")
