@@ -35,7 +35,7 @@ ENVIRONMENTS = {
     "torchserve": (CACHE / "perturbcast-tests" / "torchserve", set(ALLOWED)),
     "cell-eval": (CACHE / "perturbcast-benchmarks" / "cell-eval", OF_THE_PEER),
 }
-# what an image of each holds: server, training job, the harness side, the TorchServe worker
+# what a server, a harness, a TorchServe worker and training itself need; a train image adds the extra "pipeline"
 INSTALLED = [
     "perturbcast-client",
     "perturbcast-client[anndata]",

@@ -18,7 +18,7 @@ from perturbcast.schema import CONTROL, Condition
 
 __all__ = ["STORED", "draw", "read", "write"]
 
-STORED = 100  # cells of a context: what harnesses compare distributions with, at some 0.3 MB for 5 000 genes
+STORED = 100  # cells of a context: what harnesses compare distributions with, at 0.1 MB for 9 000 genes
 
 
 def draw(obs: pd.DataFrame, rows: Callable[[np.ndarray], sp.csr_matrix]) -> dict[str, sp.csr_matrix]:
