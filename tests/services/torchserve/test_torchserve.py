@@ -192,6 +192,10 @@ def test_a_model_that_nobody_holds_any_more_is_dropped(make_data, tmp_path, monk
         np.testing.assert_allclose(model.predict(asked).delta, load_model(directory).predict(asked).delta, atol=1e-6)
         workers = set(children(os.getpid())) - without
         assert workers, "it has a process of its own"
+        torchserve = add.__self__
+        for elsewhere in (directory.parent.as_uri() + "/m.mar", "http://127.0.0.1:9/m.mar"):
+            with pytest.raises(ValueError, match="does not match any allowed URL"):
+                torchserve._manage("POST", f"/models?url={elsewhere}&initial_workers=1&synchronous=true")
         del model
         wait_for(lambda: not any(map(lives, workers)))
         assert any(map(lives, without)), "TorchServe itself goes on"

@@ -43,6 +43,7 @@ TOKEN_MINUTES = 10 * 365 * 24 * 60  # of one process; a new process makes a new 
 SETTINGS = {
     "disable_token_authorization": "false",
     "enable_model_api": "true",  # for whoever has the key of management, which lies in our folder
+    "allowed_urls": "none",  # archives come from its store, which is our folder, and from nowhere else
     "enable_envvars_config": "false",
     "disable_system_metrics": "true",
     "install_py_dep_per_model": "false",
