@@ -168,7 +168,7 @@ def test_a_stream_that_is_left_early_is_cancelled_at_once():
 
 def test_models(client):
     (listed,) = client.list_models()
-    assert listed == dataclasses.replace(FAKE_MODEL, genes=(), contexts=(), perturbations=())
+    assert listed == dataclasses.replace(FAKE_MODEL, genes=(), contexts=(), perturbations=(), stored_cells={})
     assert client.get_model("fake", include_genes=True) == FAKE_MODEL
     assert client.get_model(ModelRef("fake", alias="champion")).genes == ()
 
