@@ -63,7 +63,7 @@ def lives(pid):
         return False
 
 
-def wait_for(condition, seconds=150):
+def wait_for(condition, seconds=300):
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "it did not happen in time"
