@@ -27,6 +27,8 @@ PLANTED = [
     ("torch-free", "perturbcast/evaluation/scoring.py", "import torch"),
     ("torch-free", "perturbcast/metrics/descriptor.py", "import pytorch_lightning"),
     ("torch-free", "perturbcast/graphs/coexpression.py", "import torch"),
+    ("layers", "perturbcast/encoders/encoder.py", "import perturbcast.models.interface"),
+    ("mlflow", "perturbcast/encoders/encoder.py", "import mlflow"),
     ("mlflow", "perturbcast/stages/train.py", "import mlflow"),
     ("grpc", "perturbcast/stages/serve.py", "import grpc"),
     ("grpc", "perturbcast/stages/train.py", "import dvc.api"),
@@ -77,7 +79,7 @@ def sideways(graph: grimp.ImportGraph, folder: str) -> list[tuple[str, str]]:
     return [(a, b) for a in plugins for b in graph.find_modules_directly_imported_by(a) & plugins]
 
 
-@pytest.mark.parametrize("folder", ["datasets", "graphs", "metrics", "models", "splits"])
+@pytest.mark.parametrize("folder", ["datasets", "encoders", "graphs", "metrics", "models", "splits"])
 def test_plugins_of_a_folder_do_not_import_one_another(folder):
     graph = grimp.build_graph("perturbcast", cache_dir=None)
     assert sideways(graph, folder) == []

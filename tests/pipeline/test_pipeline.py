@@ -123,7 +123,7 @@ def test_adding_a_model_fits_that_model_only(output, checkout):
     path.write_text(yaml.safe_dump(params))
     ran = stages_run(run("dvc", "repro", "report", cwd=checkout))
     of_split = [f"{verb}@{SPLIT}" for verb in ("predict", "evaluate")]
-    assert ran == [f"train@{SPLIT}-additive", *of_split, "leaderboard", "report"]
+    assert ran == ["modules", f"train@{SPLIT}-additive", *of_split, "leaderboard", "report"]
     said = run("dvc", "params", "diff", cwd=checkout)
     assert "additive" in said
 
@@ -133,7 +133,29 @@ def test_a_code_change_reruns_what_uses_it(output, checkout):
     module = checkout / "libs/perturbcast/src/perturbcast/models/mean_delta.py"
     module.write_text(module.read_text() + "\n# a change without effect\n")
     ran = stages_run(run("dvc", "repro", "report", cwd=checkout))
-    assert [stage for stage in ran if not stage.startswith("code@")] == [f"train@{SPLIT}-mean_delta"]
+    assert [stage for stage in ran if not hashes(stage)] == [f"train@{SPLIT}-mean_delta"]
+
+
+def hashes(stage):
+    return stage == "modules" or stage.startswith("code@")
+
+
+def test_a_preset_runs_and_what_is_no_longer_run_is_no_longer_scored(output, checkout):
+    """The folder of the model that was taken out stays where it was."""
+    path = checkout / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    params["models"]["stiff"] = {"plugin": "linear", "ridge": 5.0}
+    params["run"]["models"] = ["control", "additive", "stiff"]
+    path.write_text(yaml.safe_dump(params))
+    ran = stages_run(run("dvc", "repro", "report", cwd=checkout))
+    assert ran == ["modules", f"train@{SPLIT}-stiff", f"predict@{SPLIT}", f"evaluate@{SPLIT}", "leaderboard", "report"]
+    assert (checkout / f"artifacts/models/{SPLIT}/mean_delta").is_dir()
+    report = json.loads((checkout / "artifacts/report/report.json").read_text())["splits"][SPLIT]
+    assert set(report["models"]) == {"control", "additive", "stiff", "truth"}
+    module = checkout / "libs/perturbcast/src/perturbcast/models/linear.py"
+    module.write_text(module.read_text() + "\n# a change without effect\n")
+    ran = stages_run(run("dvc", "repro", "report", cwd=checkout))
+    assert [stage for stage in ran if not hashes(stage)] == [f"train@{SPLIT}-stiff"]
 
 
 def test_metrics_and_plots_are_useful(output, checkout):

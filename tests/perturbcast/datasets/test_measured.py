@@ -51,7 +51,8 @@ def test_names_its_source_and_is_on_the_contract(build, name):
     assert data.meta["accession"] == source.accession
     assert not data.uncontrolled
     sizes = data.obs[~data.obs["is_control"]].groupby(["perturbation", "context"], observed=True).size()
-    assert sizes.min() >= 20
+    assert (sizes >= 20).all()
+    assert len(sizes) or name == "kang2018_unperturbed"
 
 
 def test_kang_interferon_raises_isg15_in_every_cell_type(build):
@@ -61,6 +62,34 @@ def test_kang_interferon_raises_isg15_in_every_cell_type(build):
         assert delta(data, "IFNB", condition.context, "ISG15") > 1.5
     assert data.obs.groupby("is_control")["time"].unique().map(list).to_dict() == {True: [0.0], False: [6.0]}
     assert data.meta["units"] == {"time": "h"}
+
+
+def test_kang_unperturbed_shares_no_cell_with_kang(build):
+    """An encoder that is pretrained on the one may not have seen what a split of the other holds out."""
+    data, counts = build("kang2018_unperturbed")
+    assert (len(data.obs), len(data.genes)) == (12_261 - 1_301, 1_287)
+    assert data.meta["left_out"] == "1301 cells that dataset kang2018 holds too (also_in_kang2018_pbmc_ifnb)"
+    assert not set(data.obs.index) & set(build("kang2018")[0].obs.index)
+    assert data.obs["is_control"].all()
+    assert data.conditions == ()
+    assert len(data.contexts) == data.obs["donor"].nunique() == 8
+    assert counts.sum(axis=1).min() > 0
+
+
+def test_an_encoder_of_the_whole_unperturbed_half_is_refused_for_kang(build, shared, make_encoder):
+    from perturbcast import splits
+    from perturbcast.datasets import kang2018_unperturbed
+    from perturbcast.encoders.encoder import studies
+    from perturbcast.stores.h5ad import read_anndata
+
+    (kang, _), (half, _) = build("kang2018"), build("kang2018_unperturbed")
+    whole = read_anndata(shared / "data" / kang2018_unperturbed.SOURCE.file_name)
+    assert "GSE96583" in studies(half.meta)
+    leaks, clean = (make_encoder(barcodes=c.obs.index, studies=studies(half.meta)) for c in (whole, half))
+    for fold in splits.make(kang, "unseen_context", seed=0):
+        clean.check_has_not_seen(fold, kang.meta)
+        with pytest.raises(ValueError, match=r"pretrained on \d+ of the \d+ cells in part 'control_input'"):
+            leaks.check_has_not_seen(fold, kang.meta)
 
 
 def test_norman_klf1_activation_raises_globins_and_labels_are_sorted(build):

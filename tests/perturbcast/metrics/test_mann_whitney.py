@@ -10,6 +10,7 @@ import pytest
 from scipy.stats import false_discovery_control, mannwhitneyu
 
 from perturbcast.metrics.mann_whitney import adjusted, measured_expression, predicted_expression, surety
+from perturbcast.metrics.ranks import average_precision
 
 
 def _compare(make_comparison, cells, controls, **options):
@@ -74,6 +75,15 @@ def test_adjusted_by_hand():
 
 def test_surety_is_clipped_at_ten():
     np.testing.assert_allclose(surety(np.array([1.0, 0.01, 1e-30])), [0.0, 2.0, 10.0], rtol=1e-6)
+
+
+def test_fdrs_that_the_reference_ties_are_tied():
+    """Two FDRs that cell-eval 0.8.2 met: other float32 numbers, the same -log10 by its rounding (not by numpy's)."""
+    low, high = 0.00027654776931740344, 0.00027654782752506435
+    assert np.float32(low) < np.float32(high)
+    scores = surety(np.array([low, high, 0.5]))
+    # tied, the two enter together: one wanted of two found; apart, the wanted one would be alone and the area 1
+    assert average_precision(np.array([True, False, False]), scores) == 0.5
 
 
 def test_cells_that_several_conditions_share_are_tested_once(make_comparison, monkeypatch):

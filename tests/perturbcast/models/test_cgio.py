@@ -12,7 +12,7 @@ import torch
 
 from perturbcast.graphs import GeneGraph
 from perturbcast.models import Validation, cgio
-from perturbcast.models.interface import to_state
+from perturbcast.models.interface import from_state, to_state
 from perturbcast.nn.adapters import Adapter
 from perturbcast.schema import Condition
 
@@ -38,6 +38,15 @@ def train(make_train):
     deltas["G0+G1", "a"] = deltas["G0", "a"] + deltas["G1", "a"] + 0.2
     made = make_train(deltas, genes=GENES, baseline=CONTROLS)
     return dataclasses.replace(made, graphs={"net": graph()})
+
+
+@pytest.fixture
+def encoded(train, make_encoder):
+    """The same with a pretrained encoder of six of its genes and one other."""
+    return dataclasses.replace(train, encoder=make_encoder(genes=("Z", *GENES[:6]), seed=7))
+
+
+PRETRAINED = {"operator": "fused", "state": "pretrained", "encoder": "path", "encoder_coverage": 0.8}
 
 
 def fit(train, seed=0, **fields):
@@ -83,8 +92,12 @@ SWITCHES = {
 }
 
 
-def test_each_switch_changes_what_is_predicted_and_no_two_agree(train):
+def test_each_switch_changes_what_is_predicted_and_no_two_agree(train, encoded, make_encoder):
     answers = {name: ask(fit(train, **fields), "G0", "G5").delta for name, fields in SWITCHES.items()}
+    other = dataclasses.replace(train, encoder=make_encoder(genes=("Z", *GENES[:6]), seed=8))
+    answers["pretrained, frozen"] = ask(fit(encoded, **PRETRAINED), "G0", "G5").delta
+    answers["pretrained, tuned"] = ask(fit(encoded, **PRETRAINED, encoder_tuned=True), "G0", "G5").delta
+    answers["another encoder"] = ask(fit(other, **PRETRAINED), "G0", "G5").delta
     answers["default"] = ask(fit(train), "G0", "G5").delta
     names = sorted(answers)
     same = [
@@ -114,6 +127,48 @@ def test_the_control_state_reaches_the_prediction_where_a_switch_says_so(train, 
         one = network(row)[0]
         other = network(row | {"profile": row["profile"] + torch.linspace(-1, 1, 8)})[0]
     assert (not torch.equal(one, other)) == reads
+
+
+@pytest.mark.parametrize("operator", ["fused", "additive"])
+def test_a_pretrained_state_reads_the_control_profile_over_the_genes_of_its_encoder_alone(encoded, operator):
+    model = fit(encoded, **PRETRAINED | {"context": "none", "operator": operator})
+    network = model._network(member=0).eval()
+    row = model._rows([Condition("G0", "a")], CONTROLS["a"][None], _described(1))
+    with torch.no_grad():
+        one = network(row)[0]
+        for gene, read in ((7, False), (2, True)):
+            other = network(row | {"control": row["control"] + torch.eye(8)[gene]})[0]
+            assert (not torch.equal(one, other)) == read
+
+
+@pytest.mark.parametrize("tuned", [False, True], ids=["frozen", "tuned"])
+def test_a_frozen_encoder_stays_as_it_was_read_and_a_tuned_one_does_not(encoded, tuned):
+    """In training it drops activations only where it learns; loaded again, the model needs no encoder's file."""
+    model = fit(encoded, **PRETRAINED, encoder_tuned=tuned)
+    network = model._network(member=0)
+    state = network.encode.train()
+    assert state.encoder.training == tuned
+    same = [
+        np.array_equal(encoded.encoder.weights[name], value.detach().numpy())
+        for name, value in state.encoder.named_parameters()
+    ]
+    assert len(same) == len(encoded.encoder.weights)
+    assert all(same) if not tuned else not any(same)
+    assert model.encoder["sha256"] == encoded.encoder.hash
+    assert model.encoder["coverage"] == "6 of 7 genes (85.7%)"
+    assert model.encoder["missing"] == ["Z"]
+    again = from_state(cgio.Model, *to_state(model))
+    np.testing.assert_array_equal(ask(again, "G5").delta, ask(model, "G5").delta)
+
+
+def test_an_encoder_that_is_missing_or_of_other_genes_is_refused(train, encoded, make_encoder):
+    with pytest.raises(ValueError, match="cgio uses the encoder that it is given; 'path' was not"):
+        fit(train, **PRETRAINED)
+    with pytest.raises(ValueError, match=r"the data has 6 of 7 genes \(85\.7%\), at least 90% are asked for, .* Z\."):
+        fit(encoded, **PRETRAINED | {"encoder_coverage": 0.9})
+    other = dataclasses.replace(train, encoder=make_encoder(genes=("ENSG1", "ENSG2")))
+    with pytest.raises(ValueError, match=r"the data has 0 of 2 genes"):
+        fit(other, **PRETRAINED)
 
 
 @pytest.mark.parametrize("adapter", ["film", "lowrank", "experts"])
@@ -240,8 +295,14 @@ def test_impossible_parameters_are_refused(fields):
 
 @pytest.mark.parametrize(
     ("fields", "message"),
-    [({"state": "mlp"}, "a state of 'mlp' would change nothing"), ({"gate": "node"}, "Gates and shuffling are of")],
-    ids=["state", "gate"],
+    [
+        ({"state": "mlp"}, "a state of 'mlp' would change nothing"),
+        ({"gate": "node"}, "Gates and shuffling are of"),
+        ({"encoder": "path"}, "state = none, encoder = 'path'"),
+        ({"operator": "fused", "state": "pretrained"}, "A pretrained state has an encoder"),
+        ({"encoder_tuned": True}, "encoder_tuned = True"),
+    ],
+    ids=["state", "gate", "encoder", "pretrained", "tuned"],
 )
 def test_a_switch_that_would_do_nothing_is_refused(fields, message):
     with pytest.raises(ValueError, match=message):

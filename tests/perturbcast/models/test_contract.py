@@ -36,9 +36,9 @@ def fitted(name, make_train, seed=0, deltas=DELTAS):
 def test_is_documented(name):
     module = catalog.load("models", name)
     assert len(module.__doc__.splitlines()[0]) > 20
-    fields = dataclasses.fields(module.Config)
-    for field in fields:
-        assert f"{field.name}:" in (module.Config.__doc__ or ""), f"{name}.Config.{field.name} is not documented"
+    documented = "".join(one.__doc__ or "" for one in module.Config.__mro__)
+    for field in dataclasses.fields(module.Config):
+        assert f"{field.name}:" in documented, f"{name}.Config.{field.name} is not documented"
     assert module.Config.__dataclass_params__.frozen
 
 

@@ -222,11 +222,13 @@ def test_latent_shift_adds_targets_and_says_which_shift_it_used(make_train):
 @pytest.mark.parametrize(
     ("module", "values", "message"),
     [
-        (ridge, {"ridge": 0.0}, "got 10, 0.0 and 1.0"),
-        (nearest, {"k": 0}, "k >= 1"),
+        (ridge, {"ridge": 0.0}, r"got 0\.0 and 1\.0"),
+        (nearest, {"k": 0}, "k is 0"),
+        (ridge, {"components": 0}, "components is 0"),
+        (nearest, {"components": 0}, "components is 0"),
         (latent_shift, {"components": 0}, "at least one dimension"),
     ],
-    ids=["ridge", "nearest", "latent_shift"],
+    ids=["ridge", "nearest", "features of ridge", "features of nearest", "latent_shift"],
 )
 def test_impossible_parameters_are_refused(module, values, message):
     with pytest.raises(ValueError, match=message):

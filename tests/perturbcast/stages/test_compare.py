@@ -15,10 +15,9 @@ MAE = "celleval.mae@1"
 
 
 def _write(folder, values, *, part="test"):
-    rows = [("a", f"P{i}", MAE, value) for i, value in enumerate(values)]
-    table = pd.DataFrame(rows, columns=["context", "perturbation", "metric_id", "value"])
+    rows = tuple(("a", f"P{i}", MAE, value) for i, value in enumerate(values))
     record = {"part": part, "dataset_hash": "d", "folds": [{"fold": 0, "split_sha256": "f"}]}
-    write_directory(Evaluation(metrics={MAE: {"value": 1.0}}, per_condition=table), folder, provenance=record)
+    write_directory(Evaluation(metrics={MAE: {"value": 1.0}}, values=rows), folder, provenance=record)
     return folder
 
 

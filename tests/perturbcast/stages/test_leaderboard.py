@@ -17,11 +17,14 @@ MAE = "celleval.mae@1"
 def _write(folder, split, model, value, *, part="validation"):
     row = {"value": value, "interval": [value - 0.1, value + 0.1], "n": 2, "n_excluded": 0, "chance": None}
     row |= {"optimum": 0.0, "floor": {"control": 1.0, "train_mean": None}, "notes": []}
-    rows = [("a", "P", MAE, value), ("a", "Q", MAE, value)]
-    table = pd.DataFrame(rows, columns=["context", "perturbation", "metric_id", "value"])
+    rows = (("a", "P", MAE, value), ("a", "Q", MAE, value))
     folds = [{"fold": 0, "split_sha256": split}]
     provenance = {"part": part, "dataset_hash": "d", "folds": folds}
-    write_directory(Evaluation(metrics={MAE: row}, per_condition=table), folder / split / model, provenance=provenance)
+    write_directory(
+        Evaluation(metrics={MAE: row}, values=rows),
+        folder / split / model,
+        provenance=provenance,
+    )
 
 
 def test_chooses_per_split_and_writes_tables(tmp_path, capsys):

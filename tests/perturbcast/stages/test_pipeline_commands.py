@@ -222,3 +222,58 @@ def test_register_names_the_leaderboards_choice_and_is_repeatable(call, work, mo
     before = (work / "artifacts/registry/registry.json").read_bytes()
     assert call("register").code == 0
     assert (work / "artifacts/registry/registry.json").read_bytes() == before, "nothing was logged twice"
+
+
+PARAMS = """
+seed: 0
+datasets: []
+min_cells: 20
+simulate: {}
+selection: {metric: perturbench.rmse_average@1}
+splits: {s: {dataset: made, rule: unseen_context}, other: {dataset: made, rule: unseen_context}}
+models:
+  control: {}
+  additive: {}
+  sets: {plugin: nearest, expression: false, gene_sets: sets.gmt}
+  quick: {plugin: cgio, graphs: coexpression, steps: 2}
+run: {splits: [s], models: [control, sets]}
+oracle: {splits: [other], models: [additive]}
+"""
+
+
+def test_what_a_model_is_made_of_changes_with_its_files_alone(call, tmp_path):
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    (tmp_path / "sets.gmt").write_text("one\t-\tG0\tG1\n")
+    assert call("modules", "--out", "code").code == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "code").iterdir()}
+    assert sorted(before) == ["additive.json", "control.json", "sets.json"]
+    assert json.loads(before["sets.json"])["plugin"] == "nearest"
+    (tmp_path / "sets.gmt").write_text("one\t-\tG0\tG2\n")
+    assert call("modules", "--out", "code").code == 0
+    changed = [name for name, content in before.items() if (tmp_path / "code" / name).read_bytes() != content]
+    assert changed == ["sets.json"]
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/control.py").write_text("# of a checkout\n")
+    assert call("modules", "--source", "source", "--out", "code").code == 0
+    changed = [name for name in before if (tmp_path / "code" / name).read_bytes() != before[name]]
+    assert changed == ["control.json", "sets.json"]
+
+
+def test_a_preset_trains_and_of_a_folder_of_models_those_are_asked_that_run(call, work):
+    (work / "params.yaml").write_text(PARAMS.replace("[control, sets]", "[control, quick]"))
+    for other in (work / "artifacts/splits/s").glob("fold_[1-9]*"):
+        other.unlink()
+    of_split = ("--split", "artifacts/splits/s")
+    for name in ("control", "quick", "additive"):
+        assert call("train", *of_split, "--model", name, "--out", f"artifacts/models/s/{name}").code == 0
+    assert load_model(work / "artifacts/models/s/quick/fold_0").model.edge_counts[0] > 0, "the graph that it names"
+    words = ("predict", *of_split, "--model", "artifacts/models/s")
+    assert call(*words, "--out", "artifacts/all").code == 0
+    assert sorted(path.name for path in (work / "artifacts/all").iterdir()) == ["additive", "control", "quick"]
+    words = (*words, "--params", "params.yaml")
+    assert call(*words, "--out", "artifacts/run").code == 0
+    assert sorted(path.name for path in (work / "artifacts/run").iterdir()) == ["control", "quick"]
+    shutil.rmtree(work / "artifacts/models/s/quick")
+    done = call(*words, "--out", "artifacts/run")
+    assert done.code == 2
+    assert "artifacts/models/s lacks quick. Run 'dvc repro'" in done.err

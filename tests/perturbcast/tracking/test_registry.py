@@ -140,3 +140,21 @@ def test_a_bad_address_is_a_usage_error(monkeypatch, tmp_path, uri, message):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(UsageError, match=message):
         tracking.resolve(uri)
+
+
+def test_loss_curves_are_logged_step_by_step_and_once(client):
+    run = tracking.CurvesRun(
+        experiment="made-pretraining",
+        kind="denoising",
+        key="e1",
+        parameters={"width": 32},
+        curves={"loss": [(step, 1 / step) for step in range(1, 1204)], "held_out_loss": [(0, 1.0), (50, 0.5)]},
+        tags={"dataset": "made"},
+    )
+    run_id = tracking.log_curves(client, run)
+    assert tracking.log_curves(client, run) == run_id
+    kept = client.get_metric_history(run_id, "held_out_loss")
+    assert [(point.step, point.value) for point in kept] == [(0, 1.0), (50, 0.5)]
+    assert len(client.get_metric_history(run_id, "loss")) == 1203
+    found = client.get_run(run_id)
+    assert (found.info.status, found.data.params, found.data.tags["dataset"]) == ("FINISHED", {"width": "32"}, "made")

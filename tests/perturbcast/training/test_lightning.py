@@ -64,12 +64,16 @@ def test_lightning_and_the_plain_loop_end_in_the_same_bits(prepared, tmp_path):
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path):
-    first, second = make_task(), make_task()
-    Learner(folder=tmp_path)(first)
-    learner = Learner(folder=tmp_path)
+    def loss(network, batch):
+        raise AssertionError("a step of a finished run")
+
+    first, second = make_task(score=lambda network: (0.5, 0.5)), make_task(loss=loss)
+    before, learner = Learner(folder=tmp_path), Learner(folder=tmp_path)
+    before(first)
     learner(second)
-    assert learner.resumed == [6]
-    assert learner.history == []
+    assert learner.resumed == [4], "two looks without improvement"
+    assert learner.history == before.history != []
+    assert learner.looks == before.looks == [(0, 0.5), (2, 0.5), (4, 0.5)], "its curves are there again"
     assert torch.equal(first.network.weight, second.network.weight)
 
 

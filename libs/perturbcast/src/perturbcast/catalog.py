@@ -17,8 +17,6 @@ from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Any
 
-import pydantic
-
 from perturbcast.errors import UsageError
 
 __all__ = ["configure", "load", "names", "service"]
@@ -36,7 +34,7 @@ def _others(folder: str) -> dict[str, EntryPoint]:
 
 
 def names(folder: str) -> list[str]:
-    """Plugin names of a folder (``models``, ``graphs``, ``splits``, ``metrics``, ``datasets``), sorted."""
+    """Plugin names of a folder (``models``, ``encoders``, ``graphs``, ``splits``, ``metrics``, ...), sorted."""
     own = {name for name in _own(folder) if hasattr(_module(folder, name), "Config")}
     return sorted(own | set(_others(folder)))
 
@@ -86,6 +84,8 @@ def configure(folder: str, name: str, values: Mapping[str, Any]) -> Any:
             f"{name!r} takes the parameters {', '.join(fields) or 'none'}; {', '.join(unknown)} unknown. "
             f"See 'Config' in perturbcast/{folder}/{name}.py."
         )
+    import pydantic  # here, because a stage without parameters has no use for it
+
     try:
         return pydantic.TypeAdapter(config).validate_python(dict(values))
     except pydantic.ValidationError as error:

@@ -15,6 +15,7 @@ import typer
 
 import perturbcast
 from perturbcast.errors import UsageError
+from perturbcast.postponed import postpone
 
 # A stage is small and others run beside it: threads that wait for each other by spinning cost up to eight times the
 # whole stage on a shared 2-core machine. Set before numpy and numba are imported, which look only then; a library's
@@ -38,8 +39,10 @@ VERBS = {
     "split": "split",
     "splits": "splits",
     "graph": "graph",
+    "pretrain": "pretrain",
     "train": "train",
     "ablate": "ablate",
+    "modules": "modules",
     "predict": "predict",
     "evaluate": "evaluate",
     "compare": "compare",
@@ -103,6 +106,7 @@ def main() -> None:
     try:
         # what is imported stays: looking for garbage in it, again and again, takes a tenth of a short stage
         gc.disable()
+        postpone()
         app = build(called or list(VERBS))
         gc.freeze()
         gc.enable()

@@ -11,12 +11,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
+
+if TYPE_CHECKING:  # whoever makes a table has imported it: it takes as long as scoring a small pair of files
+    import pandas as pd
 
 __all__ = [
     "CONTROL",
@@ -29,22 +32,50 @@ __all__ = [
     "canonical_hash",
     "canonical_perturbation",
     "content_hash",
+    "dosed",
     "gene_list_hash",
+    "label_digest",
+    "positions",
     "repeated",
 ]
 
 CONTROL = "control"
+DOSE = "@"
 REQUIRED_OBS = ("perturbation", "is_control", "context")
 
 
 def repeated(names: Iterable[str]) -> list[str]:
     """Names that occur more than once, in order of first repetition."""
-    index = pd.Index(list(names))
-    return [str(name) for name in index[index.duplicated()].unique()]
+    known: set[str] = set()
+    twice: dict[str, None] = {}
+    for name in names:
+        if name in known:
+            twice.setdefault(name)
+        known.add(name)
+    return list(map(str, twice))
+
+
+def dosed(target: str) -> tuple[str, float | None]:
+    """Name and dose of one target of a label: ``DRUG@0.5`` was given at 0.5, in the dataset's unit; None: unstated.
+
+    A name that ends in ``@`` and no number (the gene ``IGH@``) is a name.
+    """
+    name, _, text = target.rpartition(DOSE)
+    try:
+        dose = float(text)
+    except ValueError:
+        return target, None
+    return (name, dose) if name and math.isfinite(dose) and dose >= 0 else (target, None)
+
+
+def _spelled(target: str) -> str:
+    """One spelling per dose, without the '+' of an exponent, which joins targets."""
+    name, dose = dosed(target)
+    return name if dose is None else f"{name}{DOSE}{dose:.12g}".replace("e+", "e")
 
 
 def canonical_perturbation(label: str) -> str:
-    """One spelling per perturbation: the targets of a combination sorted and joined by ``+``.
+    """One spelling per perturbation: the targets of a combination sorted and joined by ``+``, doses as short numbers.
 
     Raises:
         ValueError: the label is empty, has an empty target, or mixes ``control`` with targets.
@@ -60,7 +91,7 @@ def canonical_perturbation(label: str) -> str:
             f"A combination names perturbed targets only; {label!r} contains {CONTROL!r}. "
             "Drop the control part of the label."
         )
-    return "+".join(sorted(set(targets)))
+    return "+".join(sorted({_spelled(target) if DOSE in target else target for target in targets}))
 
 
 def canonical_hash(value: Any) -> str:
@@ -84,12 +115,33 @@ def content_hash(x: sp.csr_matrix, genes: Sequence[str], obs: pd.DataFrame) -> s
     digest = hashlib.sha256()
     for array, dtype in ((x.data, "<f4"), (x.indices, "<i8"), (x.indptr, "<i8")):
         digest.update(np.ascontiguousarray(array, dtype=dtype).tobytes())
+    return label_digest(digest, genes, obs).hexdigest()
+
+
+def label_digest(matrix: Any, genes: Sequence[str], obs: pd.DataFrame) -> Any:
+    """``matrix``, a sha256 over X, continued over names and labels."""
     labels: list[Iterable[str]] = [genes, obs.index.astype(str)]
     labels += [obs[column].astype(str) for column in (*REQUIRED_OBS, "batch") if column in obs]
     for names in labels:
-        digest.update("\n".join(names).encode())
-        digest.update(b"\0")
-    return digest.hexdigest()
+        matrix.update("\n".join(names).encode())
+        matrix.update(b"\0")
+    return matrix
+
+
+def positions(obs: pd.DataFrame, barcodes: Sequence[str], *, dataset: str) -> np.ndarray:
+    """Row numbers of the named cells, in the order given.
+
+    Raises:
+        ValueError: a barcode is not in the data.
+    """
+    position = obs.index.get_indexer(list(barcodes))
+    if (position < 0).any():
+        absent = [barcode for barcode, place in zip(barcodes, position, strict=True) if place < 0]
+        raise ValueError(
+            f"Every barcode of a part is a cell of the dataset; {len(absent)} are not, first {absent[0]!r}. "
+            f"The split was made from other data than {dataset!r}."
+        )
+    return position
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -97,7 +149,8 @@ class Condition:
     """One perturbation measured (or asked for) in one context; the unit of every metric.
 
     Attributes:
-        perturbation: canonical label, ``GENE`` or ``GENE+GENE`` (sorted), a drug, a cytokine.
+        perturbation: canonical label, ``GENE`` or ``GENE+GENE`` (sorted), a drug, a cytokine; ``DRUG@DOSE`` where
+            conditions differ by dose.
         context: cell type, cell line or donor.
     """
 
@@ -114,8 +167,18 @@ class Condition:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The single perturbations of the label; empty for control."""
+        """The single perturbations of the label, each with its dose; empty for control."""
         return () if self.perturbation == CONTROL else tuple(self.perturbation.split("+"))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is perturbed: the targets without their doses."""
+        return tuple(dosed(target)[0] for target in self.targets)
+
+    @property
+    def doses(self) -> tuple[float | None, ...]:
+        """Dose of each target, in the dataset's unit; None where the label states none."""
+        return tuple(dosed(target)[1] for target in self.targets)
 
     @property
     def is_combination(self) -> bool:
@@ -207,19 +270,17 @@ class PerturbationData:
         uncontrolled = set(self.uncontrolled)
         return tuple(sorted(Condition(p, c) for p, c in pairs if c not in uncontrolled))
 
+    def rows(self, index: np.ndarray) -> sp.csr_matrix:
+        """Expression [row, gene] of the cells at ``index``, in the order given."""
+        return self.x[index]
+
     def subset(self, barcodes: Sequence[str]) -> PerturbationData:
         """The named cells, in the order given.
 
         Raises:
             ValueError: a barcode is not in the data.
         """
-        position = self.obs.index.get_indexer(pd.Index(barcodes))
-        if (position < 0).any():
-            absent = pd.Index(barcodes)[position < 0]
-            raise ValueError(
-                f"Every barcode of a part is a cell of the dataset; {len(absent)} are not, first {absent[0]!r}. "
-                f"The split was made from other data than {self.dataset!r}."
-            )
+        position = positions(self.obs, barcodes, dataset=self.dataset)
         return dataclasses.replace(self, x=self.x[position], obs=self.obs.iloc[position])
 
 

@@ -61,7 +61,7 @@ class Support:
         return cls(
             conditions=frozenset(conditions),
             labels=frozenset(c.perturbation for c in conditions),
-            targets=frozenset(target for c in conditions for target in c.targets),
+            targets=frozenset(name for c in conditions for name in c.names),
             contexts=frozenset(c.context for c in conditions),
             profiles=profiles,
             unit=_unit(profiles),
@@ -78,7 +78,7 @@ class Support:
         return np.array([d / self.unit + self._novelty(c) for c, d in zip(conditions, nearest, strict=True)])
 
     def _novelty(self, condition: Condition) -> float:
-        unseen = float(np.mean([target not in self.targets for target in condition.targets]))
+        unseen = float(np.mean([name not in self.targets for name in condition.names]))
         known = condition.perturbation in self.labels, condition.context in self.contexts
         return (
             NEW_CONTEXT * (not known[1])

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 
 from perturbcast.errors import UsageError
 from perturbcast.evaluation.cells import MeasuredCells
-from perturbcast.evaluation.stored_cells import read_stored_cells
+from perturbcast.evaluation.stored_cells import Labels, read_stored_cells
 from perturbcast.schema import Condition, repeated
 
 __all__ = ["ALL", "CellFile", "read_cell_file"]
@@ -72,7 +71,7 @@ def read_cell_file(path: Path, *, perturbation_key: str, context_key: str | None
         raise ValueError(
             f"Cells to evaluate are an AnnData .h5ad file; {path} cannot be read as one: {error}."
         ) from error
-    missing = [key for key in keys if key not in file.obs]
+    missing = [key for key in keys if key not in file.labels]
     if missing:
         raise UsageError(
             f"The obs columns named by --perturbation-key and --context-key are in every file; {path} has no "
@@ -92,15 +91,15 @@ def read_cell_file(path: Path, *, perturbation_key: str, context_key: str | None
             f"Expression is finite; X of {path} has {int((~np.isfinite(x.data)).sum())} entries that are NaN or "
             "infinite. Mend the file: a score over part of a prediction would not be comparable."
         )
-    labels = file.obs[[perturbation_key]].rename(columns={perturbation_key: "perturbation"})
-    labels["context"] = ALL if context_key is None else file.obs[context_key]
-    if labels.isna().to_numpy().any():
+    perturbations = file.labels[perturbation_key]
+    everywhere = Labels(codes=np.zeros(len(perturbations.codes), dtype=np.int64), names=(ALL,))
+    contexts = everywhere if context_key is None else file.labels[context_key]
+    if (perturbations.codes < 0).any() or (contexts.codes < 0).any():
         raise ValueError(f"Every cell has a perturbation and a context; {path} has cells without. Label or drop them.")
-    groups: Any = labels.astype(str).reset_index(drop=True).groupby(["perturbation", "context"], observed=True).indices
     rows: dict[Condition, list[np.ndarray]] = {}
     spellings: dict[Condition, list[str]] = {}
     controls: dict[str, np.ndarray] = {}
-    for (label, context), group in groups.items():
+    for (label, context), group in _groups(perturbations, contexts).items():
         if label == control_label:
             controls[context] = group
             continue
@@ -114,5 +113,17 @@ def read_cell_file(path: Path, *, perturbation_key: str, context_key: str | None
         rows={condition: np.sort(np.concatenate(parts)) for condition, parts in rows.items()},
         controls=controls,
         spelling={c: names[0] if len(names) == 1 else c.perturbation for c, names in spellings.items()},
-        order=pd.Index(file.barcodes).argsort().argsort(),
+        order=np.argsort(np.argsort(file.barcodes, kind="stable")),
     )
+
+
+def _groups(perturbations: Labels, contexts: Labels) -> dict[tuple[str, str], np.ndarray]:
+    """(perturbation, context) -> its rows in the order of the file."""
+    pairs = perturbations.codes * len(contexts.names) + contexts.codes
+    order = np.argsort(pairs, kind="stable")
+    starts = np.flatnonzero(np.diff(pairs[order], prepend=-1))
+    found = {}
+    for rows in np.split(order, starts[1:]) if len(order) else ():
+        perturbation, context = divmod(int(pairs[rows[0]]), len(contexts.names))
+        found[perturbations.names[perturbation], contexts.names[context]] = rows
+    return found

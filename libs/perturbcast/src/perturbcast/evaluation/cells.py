@@ -32,8 +32,11 @@ def select_rows(x: sp.csr_matrix, rows: np.ndarray) -> sp.csr_matrix:
         return x[rows]
     first, last = int(rows[0]), int(rows[-1]) + 1
     low, high = x.indptr[first], x.indptr[last]
-    parts = (x.data[low:high], x.indices[low:high], x.indptr[first : last + 1] - low)
-    return sp.csr_matrix(parts, shape=(len(rows), x.shape[1]))
+    part = sp.csr_matrix((len(rows), x.shape[1]), dtype=x.dtype)
+    # set, because whatever is handed to scipy as part of something larger is copied
+    part.data, part.indices, part.indptr = x.data[low:high], x.indices[low:high], x.indptr[first : last + 1] - low
+    part.has_sorted_indices = x.has_sorted_indices
+    return part
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,8 +73,11 @@ class MeasuredCells:
         return self._by_gene[key][:, genes].toarray(order="C").astype(np.float32, copy=False)
 
     def matrix(self, row: int) -> sp.csr_matrix:
-        """All cells [cell, gene] of condition ``row``; not to be written to, it may be part of ``x``."""
-        return select_rows(self.x, self.rows[row])
+        """All cells [cell, gene] of condition ``row`` in the order of ``x``, so that neighbours there are not copied.
+
+        Not to be written to: it may be part of ``x``.
+        """
+        return select_rows(self.x, np.sort(self.rows[row]))
 
     def size(self, row: int) -> int:
         """Number of cells of condition ``row``."""

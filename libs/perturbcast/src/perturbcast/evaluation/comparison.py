@@ -10,16 +10,18 @@ and Hochberg (``scipy.stats.false_discovery_control``). ``docs/decisions/0007`` 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from perturbcast.errors import UsageError
 from perturbcast.evaluation.bootstrap import LEVEL, mean_interval
 from perturbcast.evaluation.directory import Stored
 from perturbcast.metrics import Metric
 from perturbcast.metrics import metric as descriptor
+
+if TYPE_CHECKING:  # imported when a table is made
+    import pandas as pd
 
 __all__ = ["by_model", "compare", "over_seeds"]
 
@@ -57,6 +59,8 @@ def over_seeds(seeds: Mapping[str, Stored], metric_id: str) -> pd.Series:
         UsageError: the metric was not scored.
         ValueError: two seeds were scored on other conditions.
     """
+    import pandas as pd
+
     columns = []
     for one in seeds.values():
         if metric_id not in one.evaluation.metrics:
@@ -102,6 +106,8 @@ def compare(stored: Mapping[str, Stored], *, metric_id: str, baseline: str, seed
             f"A comparison is of two models or more, one of them the baseline; there are {', '.join(models) or 'none'} "
             f"and the baseline is {baseline!r}."
         )
+    import pandas as pd
+
     part = _same_terms(stored)
     metric = descriptor(metric_id)
     table = pd.DataFrame({name: over_seeds(seeds, metric_id) for name, seeds in models.items()})

@@ -10,17 +10,17 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import hashlib
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from perturbcast.errors import UsageError
-from perturbcast.evaluation.summary import Evaluation
+from perturbcast.evaluation.summary import COLUMNS, Evaluation
 from perturbcast.stores.atomic import write_bytes, write_json
 
 __all__ = ["Stored", "find_directories", "read_directory", "write_directory"]
@@ -82,8 +82,9 @@ def write_directory(
     (directory / "provenance.json").unlink(missing_ok=True)
     (directory / CURVES).unlink(missing_ok=True)
     write_json(directory / "metrics.json", evaluation.metrics)
-    table = evaluation.per_condition.to_csv(index=False, lineterminator="\n")
-    write_bytes(directory / "per_condition.csv", table.encode())
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows([COLUMNS, *evaluation.values])
+    write_bytes(directory / "per_condition.csv", table.getvalue().encode())
     if curves is not None:
         write_json(directory / CURVES, curves)
     written = CONTENT if curves is None else (*CONTENT, CURVES)
@@ -123,11 +124,11 @@ def read_directory(directory: Path) -> Stored:
     return Stored(
         evaluation=Evaluation(
             metrics=json.loads((directory / "metrics.json").read_text()),
-            # labels such as 'NA' or 'null' are names of genes and cell lines, not missing values
-            per_condition=pd.read_csv(
-                directory / "per_condition.csv",
-                dtype={"context": str, "perturbation": str, "metric_id": str},
-                keep_default_na=False,
+            values=tuple(
+                (row["context"], row["perturbation"], row["metric_id"], float(row["value"]))
+                for row in csv.DictReader(
+                    io.StringIO((directory / "per_condition.csv").read_bytes().decode(), newline="")
+                )
             ),
         ),
         provenance=provenance,

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 
 from perturbcast.evaluation.cell_file import CellFile, read_cell_file
@@ -178,7 +177,8 @@ def _columns(genes: Sequence[str], wanted: Sequence[str], *, file: Path, truth: 
         raise ValueError(
             f"Both files have the same genes, in any order; {'; '.join(parts)}. Cut both to the shared genes."
         )
-    return pd.Index(genes).get_indexer(pd.Index(wanted))
+    place = {gene: column for column, gene in enumerate(genes)}
+    return np.array([place[gene] for gene in wanted], dtype=np.int64)
 
 
 def _some(names: Sequence[str]) -> str:

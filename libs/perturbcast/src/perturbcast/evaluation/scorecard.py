@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-from rich import box
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from perturbcast.evaluation.limits import floors
 from perturbcast.metrics import metric as descriptor
+
+if TYPE_CHECKING:  # imported when a table is made
+    from rich.table import Table
 
 __all__ = ["scorecard"]
 
@@ -20,6 +20,9 @@ def scorecard(report: Mapping[str, Any]) -> Table:
     Args:
         report: what ``perturbcast report`` writes as report.json.
     """
+    from rich import box
+    from rich.table import Table
+
     metric = descriptor(report["metric"])
     better = {"lower": "lower is better", "higher": "higher is better", "target": f"best at {metric.optimum:g}"}
     table = Table(

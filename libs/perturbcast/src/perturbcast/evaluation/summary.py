@@ -7,18 +7,21 @@ conditions are the unit of the bootstrap, and repeated ones would make the inter
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from perturbcast.evaluation.bootstrap import LEVEL, mean_interval
 from perturbcast.evaluation.bounds import CEILINGS, DEGENERATE, FLOORS, share_of_range
 from perturbcast.evaluation.scoring import Scored, ScoredMetric
 from perturbcast.metrics import Metric
 
-__all__ = ["Evaluation", "summarise"]
+if TYPE_CHECKING:  # imported when a table is asked for: it takes as long as scoring a small pair of files
+    import pandas as pd
+
+__all__ = ["COLUMNS", "Evaluation", "summarise"]
 
 COLUMNS = ("context", "perturbation", "metric_id", "value")
 
@@ -29,11 +32,18 @@ class Evaluation:
 
     Attributes:
         metrics: metric id -> the entry of metrics.json.
-        per_condition: columns context, perturbation, metric_id, value; undefined conditions are left out.
+        values: (context, perturbation, metric id, value), sorted; undefined conditions are left out.
     """
 
     metrics: Mapping[str, Mapping[str, Any]]
-    per_condition: pd.DataFrame
+    values: tuple[tuple[str, str, str, float], ...]
+
+    @functools.cached_property
+    def per_condition(self) -> pd.DataFrame:
+        """``values`` as a table with the columns context, perturbation, metric_id, value."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self.values), columns=list(COLUMNS))
 
 
 def summarise(folds: Sequence[Scored], *, seed: int = 0) -> Evaluation:
@@ -102,8 +112,7 @@ def summarise(folds: Sequence[Scored], *, seed: int = 0) -> Evaluation:
             ),
         }
         rows += [(*unique[k], metric.id, float(values[k])) for k in np.flatnonzero(listed)]
-    table = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(list(COLUMNS[:3]), ignore_index=True)
-    return Evaluation(metrics=entries, per_condition=table)
+    return Evaluation(metrics=entries, values=tuple(sorted(rows)))
 
 
 def _per_condition(position: np.ndarray, of_folds: Sequence[np.ndarray | None], n: int) -> np.ndarray:

@@ -1,17 +1,19 @@
-"""What a perturbation is made of: the features of its targets, signed by how they were perturbed.
+"""What a perturbation is made of: the features of its targets, signed by how and scaled by how strongly they were hit.
 
 A combination is the sum over its targets, whatever their order. The sign is the kind of the perturbation in that
-context: knock-out and interference -1, activation, drugs and cytokines +1. A target without features adds nothing, and
+context: knock-out and interference -1, activation, drugs and cytokines +1; the scale is the strength of its dose
+(``doses``), 1 where its label states none. A target without features adds nothing, and
 the answer says so; there is no row that was never fitted.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 
+from perturbcast.features.doses import strengths
 from perturbcast.features.embedding_file import of_file
 from perturbcast.features.expression import of_controls, of_profiles
 from perturbcast.features.graph_position import of_graph
@@ -27,27 +29,29 @@ __all__ = ["FeatureChoice", "encode", "gather", "kind_signs"]
 DOWN = ("CRISPRi", "CRISPRko", "knockout", "knockdown")  # kinds that lower the activity of their target
 
 
-class FeatureChoice(Protocol):
-    """What the ``Config`` of a model says about features of targets.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FeatureChoice:
+    """What the ``Config`` of a model that reads features of targets says about them.
 
     Attributes:
         components: features of each computed source, count.
-        expression: whether measured genes have features from expression.
-        gene_sets: a ``.gmt`` file, by path or by its name in the folder ``priors`` of a data folder; empty for none.
-        embedding: a file of embeddings by target name, found likewise; empty for none.
-        graph: name of a given graph; empty for none.
+        expression: whether targets that are measured genes have features from expression of train controls.
+        gene_sets: a ``.gmt`` file, by path or by its name in the folder ``priors`` of a data folder; targets have
+            features from their memberships. Empty for none.
+        embedding: a file of embeddings by target name (``.npz``, ``.csv``, ``.parquet``), found likewise; empty for
+            none.
+        graph: name of a given graph; targets have features from their position in it. Empty for none.
     """
 
-    @property
-    def components(self) -> int: ...
-    @property
-    def expression(self) -> bool: ...
-    @property
-    def gene_sets(self) -> str: ...
-    @property
-    def embedding(self) -> str: ...
-    @property
-    def graph(self) -> str: ...
+    components: int = 10
+    expression: bool = True
+    gene_sets: str = ""
+    embedding: str = ""
+    graph: str = ""
+
+    def __post_init__(self) -> None:
+        if self.components < 1:
+            raise ValueError(f"Features are counted from 1; components is {self.components}. Give 1 or more.")
 
 
 def gather(
@@ -96,7 +100,10 @@ def kind_signs(cells: PerturbationData | None) -> dict[str, float]:
 
 
 def encode(
-    conditions: Sequence[Condition], features: TargetFeatures, signs: Mapping[str, float]
+    conditions: Sequence[Condition],
+    features: TargetFeatures,
+    signs: Mapping[str, float],
+    doses: Mapping[str, float] | None = None,
 ) -> tuple[np.ndarray, list[list[str]]]:
     """Signed features of conditions [condition, feature], and the targets of each that have none.
 
@@ -104,8 +111,10 @@ def encode(
         conditions: perturbed conditions.
         features: of targets.
         signs: context -> sign; a context that is not in it has the sign of most, +1 on a tie.
+        doses: reference dose by target (``reference_doses`` of train); every dose counts alike if not given.
     """
     usual = -1.0 if sum(signs.values()) < 0 else 1.0
-    rows, missing = features.of([condition.targets for condition in conditions])
+    weights = [strengths(condition, doses or {}) for condition in conditions]
+    rows, missing = features.of([condition.names for condition in conditions], weights)
     sign = np.array([signs.get(condition.context, usual) for condition in conditions])
     return rows * sign[:, None], missing

@@ -52,17 +52,24 @@ class TargetFeatures:
         values[[place[name] for name in other.names], self.vectors.shape[1] :] = other.vectors
         return TargetFeatures(names=names, vectors=values)
 
-    def of(self, targets: Sequence[Sequence[str]]) -> tuple[np.ndarray, list[list[str]]]:
+    def of(
+        self, targets: Sequence[Sequence[str]], weights: Sequence[Sequence[float]] | None = None
+    ) -> tuple[np.ndarray, list[list[str]]]:
         """Sum of the rows of each group of targets [group, feature], and the targets without features.
 
         A sum over a sorted group does not depend on the order in which a combination was written.
+
+        Args:
+            targets: groups of names.
+            weights: of each name in its group; 1 if not given.
         """
         place = {name: i for i, name in enumerate(self.names)}
         rows = np.zeros((len(targets), self.vectors.shape[1]))
         missing: list[list[str]] = []
         for i, group in enumerate(targets):
             missing.append([target for target in group if target not in place])
-            for target in sorted(group):
+            weighted = zip(group, weights[i] if weights is not None else (1.0,) * len(group), strict=True)
+            for target, weight in sorted(weighted):
                 if target in place:
-                    rows[i] += self.vectors[place[target]]
+                    rows[i] += weight * self.vectors[place[target]]
         return rows, missing

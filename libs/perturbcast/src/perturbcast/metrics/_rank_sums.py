@@ -1,6 +1,7 @@
 """Compiled part of the Mann-Whitney test: walks the sorted non-zeros of many groups beside those of the controls.
 
-A private module, so that looking for metrics does not import numba: half a second for a panel that has no use for it.
+Loaded by ``native``, which imports this module to compile it and not again. Each kernel is there for float32 values
+and, as ``wide_...``, for float64 ones.
 """
 
 from __future__ import annotations
@@ -8,11 +9,21 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-__all__ = ["place", "rank_sums"]
+from perturbcast.metrics.native import kernel
+
+__all__ = ["KERNELS", "count", "place", "rank_sums", "wide_place", "wide_rank_sums"]
+
+KERNELS = ("count", "place", "rank_sums", "wide_place", "wide_rank_sums")
 
 
-@numba.njit(cache=True)
-def place(
+@kernel("none(int32[::1], int64[::1])")
+def count(genes: np.ndarray, counts: np.ndarray) -> None:
+    """Count how often each gene occurs [gene], onto what is there."""
+    for i in range(len(genes)):
+        counts[genes[i]] += 1
+
+
+def _place(
     data: np.ndarray, genes: np.ndarray, group: int, position: np.ndarray, values: np.ndarray, groups: np.ndarray
 ) -> None:
     """Put the non-zeros of a group where their genes have room.
@@ -34,8 +45,7 @@ def place(
             position[genes[i]] = k + 1
 
 
-@numba.njit(cache=True)
-def rank_sums(
+def _rank_sums(
     controls: np.ndarray,
     control_start: np.ndarray,
     n_controls: int,
@@ -44,8 +54,10 @@ def rank_sums(
     groups: np.ndarray,
     start: np.ndarray,
     n_zeros: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mann-Whitney U of each group and the tie term sum(t^3 - t) of group and controls together [gene, group].
+    u: np.ndarray,
+    ties: np.ndarray,
+) -> None:
+    """Mann-Whitney U of each group, and the tie term sum(t^3 - t) of group and controls together.
 
     Args:
         controls: non-zeros of the controls, sorted within each gene.
@@ -56,9 +68,9 @@ def rank_sums(
         groups: the group of each value; equal values of a gene are in the order of their groups.
         start: [gene + 1] where each gene starts in ``values``.
         n_zeros: [gene, group] cells of the group that are zero.
+        u: filled [gene, group].
+        ties: filled [gene, group].
     """
-    u = np.empty(n_zeros.shape)
-    ties = np.empty(n_zeros.shape)
     for gene in range(len(start) - 1):
         low, high = control_start[gene], control_start[gene + 1]
         negative = 0
@@ -86,11 +98,19 @@ def rank_sums(
                     i += 1
                 u[gene, group] += (i - first) * below
                 ties[gene, group] += _added(equal, float(i - first))
-    return u, ties
 
 
-@numba.njit(cache=True)
+@numba.njit(error_model="numpy")
 def _added(there: float, more: float) -> float:
     """What ``more`` equal values add to t^3 - t of the ``there`` ones."""
     both = there + more
     return (both * both * both - both) - (there * there * there - there)
+
+
+_PLACE = "none({0}[::1], int32[::1], int64, int64[::1], {0}[:], int32[:])"
+_RANK_SUMS = (
+    "none({0}[:], int64[::1], int64, float64[::1], {0}[:], int32[:], int64[::1], float64[:, ::1], "
+    "float64[:, ::1], float64[:, ::1])"
+)
+place, wide_place = (kernel(_PLACE.format(number))(_place) for number in ("float32", "float64"))
+rank_sums, wide_rank_sums = (kernel(_RANK_SUMS.format(number))(_rank_sums) for number in ("float32", "float64"))

@@ -35,7 +35,7 @@ class Cells(Protocol):
         ...
 
     def matrix(self, row: int) -> sp.csr_matrix:
-        """All cells [cell, gene] of condition ``row``, in the precision of their source."""
+        """All cells [cell, gene] of condition ``row`` in any order, in the precision of their source."""
         ...
 
     def key(self, row: int) -> Hashable:

@@ -12,39 +12,26 @@ prediction without variance is excluded.
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 from scipy.special import ndtr
 
 from perturbcast.metrics.comparison import Comparison
 from perturbcast.metrics.descriptor import Metric
-from perturbcast.metrics.stated_error import VARIANCE_FLOOR, stated_variance
+from perturbcast.metrics.stated_error import FlooredVariance as Config
 
 __all__ = ["METRIC", "Config", "optimum", "score"]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    """Parameters of the distribution.
-
-    Attributes:
-        floor: least variance (units of X squared), the same as of ``gaussian_nll``.
-    """
-
-    floor: float = VARIANCE_FLOOR
-
-
 def optimum(comparison: Comparison, config: Config) -> np.ndarray:
     """Value of an exact mean at the stated variances [condition]; NaN where undefined."""
-    deviation = np.sqrt(stated_variance(comparison, floor=config.floor))
+    deviation = np.sqrt(config.of(comparison))
     least: np.ndarray = deviation.mean(axis=1) * (np.sqrt(2) - 1) / np.sqrt(np.pi)
     return least
 
 
 def score(comparison: Comparison, config: Config) -> np.ndarray:
     """Mean over genes per condition [condition], units of X; NaN where undefined."""
-    deviation = np.sqrt(stated_variance(comparison, floor=config.floor))
+    deviation = np.sqrt(config.of(comparison))
     z = (comparison.truth.delta - comparison.delta) / deviation
     density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
     distance: np.ndarray = (deviation * (z * (2 * ndtr(z) - 1) + 2 * density - 1 / np.sqrt(np.pi))).mean(axis=1)

@@ -13,38 +13,25 @@ The optimum shown is that of an exact mean at the stated variances. A prediction
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
 from perturbcast.metrics.comparison import Comparison
 from perturbcast.metrics.descriptor import Metric
-from perturbcast.metrics.stated_error import VARIANCE_FLOOR, stated_variance
+from perturbcast.metrics.stated_error import FlooredVariance as Config
 
 __all__ = ["METRIC", "Config", "optimum", "score"]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    """Parameters of the density.
-
-    Attributes:
-        floor: least variance (units of X squared); a gene that is silent everywhere would have an infinite density.
-    """
-
-    floor: float = VARIANCE_FLOOR
-
-
 def optimum(comparison: Comparison, config: Config) -> np.ndarray:
     """Value of an exact mean at the stated variances [condition]; NaN where undefined."""
-    variance = stated_variance(comparison, floor=config.floor)
+    variance = config.of(comparison)
     least: np.ndarray = 0.5 * np.log(2 * np.pi * variance).mean(axis=1)
     return least
 
 
 def score(comparison: Comparison, config: Config) -> np.ndarray:
     """Mean over genes per condition [condition], nats; NaN where undefined."""
-    variance = stated_variance(comparison, floor=config.floor)
+    variance = config.of(comparison)
     error = comparison.truth.delta - comparison.delta
     surprise: np.ndarray = 0.5 * (np.log(2 * np.pi * variance) + error**2 / variance).mean(axis=1)
     return surprise

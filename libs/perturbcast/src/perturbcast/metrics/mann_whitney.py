@@ -18,6 +18,7 @@ import functools
 import itertools
 import sys
 from collections.abc import Hashable, Iterator
+from types import SimpleNamespace
 
 import numpy as np
 import scipy.sparse as sp
@@ -86,8 +87,13 @@ def adjusted(p_value: np.ndarray) -> np.ndarray:
 
 
 def surety(fdr: np.ndarray) -> np.ndarray:
-    """-log10(FDR), clipped to 0 and 10, in float32 as the reference keeps its tables."""
-    return -np.log10(np.clip(fdr.astype(np.float32), np.float32(1e-10), np.float32(1.0)))
+    """-log10(FDR), clipped to 0 and 10, in float32 as the reference keeps its tables.
+
+    The reference divides the natural logarithm by that of 10, both rounded to float32. This rounding alone decides
+    which FDRs a few float32 apart are tied (numpy's float32 log10 rounds some of them otherwise).
+    """
+    clipped = np.clip(fdr.astype(np.float32), np.float32(1e-10), np.float32(1.0))
+    return -(np.log(clipped.astype(np.float64)).astype(np.float32) / np.float32(np.log(10.0)))
 
 
 def _test(comparison: Comparison, cells: Cells, mean: np.ndarray, control: np.ndarray) -> DifferentialExpression:
@@ -134,20 +140,26 @@ def _tested(cells: Cells, rows: list[int], controls: _Controls) -> Iterator[np.n
 
 def _of_groups(groups: list[sp.csr_matrix], controls: _Controls) -> np.ndarray:
     """p-values [group, gene] by the normal approximation with tie and continuity correction."""
-    from perturbcast.metrics._rank_sums import rank_sums
-
     columns = _sorted_columns(groups)
     n = np.array([[group.shape[0] for group in groups]])
     m = controls.cells
-    u, tie_term = rank_sums(
-        controls.columns.values,
+    u, tie_term = np.empty((2, *columns.stored.shape))
+    sorted_values = controls.columns.values, columns.values
+    if any(values.dtype != np.float32 for values in sorted_values):
+        rank_sums, sorted_values = _kernels().wide_rank_sums, tuple(x.astype(np.float64) for x in sorted_values)
+    else:
+        rank_sums = _kernels().rank_sums
+    rank_sums(
+        sorted_values[0],
         controls.columns.start,
         m,
         controls.ties,
-        columns.values,
+        sorted_values[1],
         columns.groups,
         columns.start,
         (n - columns.stored).astype(np.float64),
+        u,
+        tie_term,
     )
     total = n + m
     variance = n * m / 12 * (total + 1 - tie_term / (total * np.maximum(total - 1, 1)))
@@ -185,24 +197,24 @@ class _Controls:
 
 
 def _sorted_columns(groups: list[sp.csr_matrix]) -> _Columns:
-    from perturbcast.metrics._rank_sums import place
-
     genes = groups[0].shape[1]
     parts = [(group.data, group.indices.astype(np.int32, copy=False)) for group in groups]
     # zeros that a file stores are zeros all the same
-    stored = np.stack(
-        [np.bincount(index if data.all() else index[data != 0], minlength=genes) for data, index in parts], axis=1
-    )
+    counts = np.zeros((len(groups), genes), dtype=np.int64)
+    for number, (data, index) in enumerate(parts):
+        _kernels().count(index if data.all() else index[data != 0], counts[number])
+    stored = np.ascontiguousarray(counts.T)
     start = np.concatenate([[0], np.cumsum(stored.sum(axis=1))])
     keys = np.empty(start[-1], dtype=np.uint64)
     # group in the low half, value in the high one: positive float32 values sort like the integers of their bits
     owners, values = keys.view(np.int32)[::2], keys.view(np.float32)[1::2]
     packed = sys.byteorder == "little" and all(_is_positive_float32(data) for data, _ in parts)
     if not packed:
-        values = np.empty(start[-1], dtype=groups[0].dtype)
+        values = np.empty(start[-1])
+    place = _kernels().place if packed else _kernels().wide_place
     position = start[:-1].copy()
     for number, (data, index) in enumerate(parts):
-        place(data, index, number, position, values, owners)
+        place(data.astype(values.dtype, copy=False), index, number, position, values, owners)
     for low, high in itertools.pairwise(start.tolist()):
         if packed:
             keys[low:high].sort()  # numpy sorts these by vector instructions
@@ -210,6 +222,13 @@ def _sorted_columns(groups: list[sp.csr_matrix]) -> _Columns:
             order = np.argsort(values[low:high], kind="stable")  # stable: groups came in their order
             values[low:high], owners[low:high] = values[low:high][order], owners[low:high][order]
     return _Columns(values=values, groups=owners, start=start, stored=stored)
+
+
+@functools.cache
+def _kernels() -> SimpleNamespace:
+    from perturbcast.metrics.native import load
+
+    return load("perturbcast.metrics._rank_sums")
 
 
 def _is_positive_float32(values: np.ndarray) -> bool:

@@ -10,15 +10,34 @@ Axes: C conditions.
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from perturbcast.metrics.comparison import Comparison
 
-__all__ = ["VARIANCE_FLOOR", "rank_weights", "risk", "stated_error", "stated_variance", "tied_groups"]
+__all__ = ["VARIANCE_FLOOR", "FlooredVariance", "rank_weights", "risk", "stated_error", "tied_groups"]
 
 VARIANCE_FLOOR = 1e-6  # units of X squared: what the baselines state at least
 
 DIGITS = 12  # significant digits to which stated errors are compared; below are roundings of a mean over genes
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FlooredVariance:
+    """Parameters of a metric that reads the stated variance as that of a normal distribution.
+
+    Attributes:
+        floor: least variance (units of X squared); a gene that is silent everywhere would have an infinite density.
+    """
+
+    floor: float = VARIANCE_FLOOR
+
+    def of(self, comparison: Comparison) -> np.ndarray:
+        """Stated variance [condition, gene], at least ``floor``; NaN where none is stated."""
+        if comparison.variance is None:
+            return np.full(comparison.predicted.shape, np.nan)
+        return np.maximum(comparison.variance, self.floor)
 
 
 def risk(comparison: Comparison) -> np.ndarray:
@@ -26,13 +45,6 @@ def risk(comparison: Comparison) -> np.ndarray:
     error = comparison.truth.delta - comparison.delta
     root: np.ndarray = np.sqrt((error**2).mean(axis=1))
     return root
-
-
-def stated_variance(comparison: Comparison, *, floor: float) -> np.ndarray:
-    """Variance of the measured delta [condition, gene], at least ``floor``; NaN where none is stated."""
-    if comparison.variance is None:
-        return np.full(comparison.predicted.shape, np.nan)
-    return np.maximum(comparison.variance, floor)
 
 
 def stated_error(variance: np.ndarray) -> np.ndarray:

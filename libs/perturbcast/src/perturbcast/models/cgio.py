@@ -8,7 +8,7 @@ described as if it had not been seen (``cross_fitting``), and stops by the split
 
 A target that is a measured gene is known by features of that gene (principal components of train control cells), so
 that one which was never perturbed has a trained vector. Anything else (a drug, a cytokine) is known by its id where
-train holds it; where it does not, the prediction says so.
+train holds it; where it does not, the prediction says so. A dose that the label states scales both.
 
 Axes: B rows, G genes, F features. Needs the extra ``train``; listing and loading the module does not.
 """
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from perturbcast.features import TargetFeatures, kind_signs, principal_axes
+from perturbcast.features import TargetFeatures, kind_signs, principal_axes, reference_doses, strengths
 from perturbcast.features.expression import of_controls
 from perturbcast.graphs import GeneGraph
 from perturbcast.models.cross_fitting import N_FEATURES, Described, Describer, describe_train
@@ -36,12 +36,14 @@ if TYPE_CHECKING:
     import torch
 
     from perturbcast.nn.intervention import Intervention
+    from perturbcast.nn.state import PretrainedState
 
 __all__ = ["Config", "Model"]
 
 BY_GRADIENT = True  # 'perturbcast train' gives it a validation part to stop by, and Lightning to train with
 ROWS_AT_ONCE = 32  # of a prediction: memory does not grow with the number of conditions
 COMPONENTS = 8  # gene features
+SHARES = ("dropout", "beta", "warmup", "encoder_coverage")  # fields between 0 and 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,12 @@ class Config:
         rounds: of propagation, in edges from the perturbed gene.
         perturbation: ``features`` of target genes, or ``id``: a trained vector for each perturbation of train.
         context: ``none``, ``id`` (a trained vector for each context of train) or ``features`` of its control profile.
-        state: encoder of the control profile: ``none``, ``mlp`` or ``transformer``.
+        state: encoder of the control profile: ``none``, ``mlp``, ``transformer``, or the ``pretrained`` one of
+            ``encoder``.
+        encoder: directory of an encoder that 'perturbcast pretrain' made, or a folder of fold_K/ of them; empty for
+            none.
+        encoder_tuned: train the encoder further; else its weights stay as they are.
+        encoder_coverage: least share of the encoder's genes that the data must have, 0 to 1.
         operator: ``additive`` heads, contextual ``bases`` or ``fused``.
         bases: number of contextual bases.
         adapter: to the context: ``none``, ``film``, ``lowrank`` or ``experts``.
@@ -83,7 +90,10 @@ class Config:
     rounds: int = 2
     perturbation: Literal["features", "id"] = "features"
     context: Literal["none", "id", "features"] = "features"
-    state: Literal["none", "mlp", "transformer"] = "none"
+    state: Literal["none", "mlp", "transformer", "pretrained"] = "none"
+    encoder: str = ""
+    encoder_tuned: bool = False
+    encoder_coverage: float = 0.9
     operator: Literal["additive", "bases", "fused"] = "bases"
     bases: int = 4
     adapter: Literal["none", "film", "lowrank", "experts"] = "none"
@@ -108,7 +118,7 @@ class Config:
         bad = [f"{name} = {getattr(self, name)}" for name in positive if getattr(self, name) < 1]
         bad += [f"{n} = {getattr(self, n)}" for n in ("learning_rate", "clip") if getattr(self, n) <= 0]
         bad += [f"{n} = {getattr(self, n)}" for n in ("weight_decay", "combination_weight") if getattr(self, n) < 0]
-        bad += [f"{n} = {getattr(self, n)}" for n in ("dropout", "beta", "warmup") if not 0 <= getattr(self, n) <= 1]
+        bad += [f"{n} = {getattr(self, n)}" for n in SHARES if not 0 <= getattr(self, n) <= 1]
         bad += [] if self.width % 2 == 0 else [f"width = {self.width}"]
         if bad:
             raise ValueError(
@@ -119,6 +129,12 @@ class Config:
             raise ValueError(
                 f"The operator 'bases' reads perturbation and context; a state of {self.state!r} would change nothing. "
                 "Use operator 'fused' or 'additive', or state 'none'."
+            )
+        if (self.state == "pretrained") != bool(self.encoder) or (self.encoder_tuned and not self.encoder):
+            raise ValueError(
+                f"A pretrained state has an encoder, and only such a state reads one; state = {self.state}, encoder = "
+                f"{self.encoder!r}, encoder_tuned = {self.encoder_tuned}. Give both state 'pretrained' and the "
+                "directory of an encoder, or neither."
             )
         if not self.graphs and (self.gate != "none" or self.shuffle):
             raise ValueError(
@@ -137,6 +153,7 @@ class Model:
         pairs: [perturbation, context] of the P train conditions.
         delta: [P, gene]; ``control`` and ``error`` likewise, as in ``Effects``.
         signs: context -> sign of its perturbations.
+        doses: target -> reference dose, of train; empty where labels state none.
         ids: perturbations with a trained vector; ``contexts`` likewise.
         layout: name and shape of each trained array in ``weights``.
         weights: [member, n] trained arrays, one after the other.
@@ -144,6 +161,9 @@ class Model:
         gene_features: [G, k].
         profile_axes: [a, G].
         tokens: [T] columns that a transformer reads.
+        encoder: objective, parameters, sha256 and coverage of the pretrained encoder; empty without one.
+        encoder_columns: [E] column of each of its genes, -1 where the data has none; ``encoder_centre`` and
+            ``encoder_scale`` [E] of its inputs. Its weights are among ``weights``.
     """
 
     config: dict[str, Any]
@@ -153,6 +173,7 @@ class Model:
     control: np.ndarray
     error: np.ndarray
     signs: dict[str, float]
+    doses: dict[str, float]
     ids: list[str]
     contexts: list[str]
     layout: list[list[Any]]
@@ -163,16 +184,20 @@ class Model:
     gene_features: np.ndarray
     profile_axes: np.ndarray
     tokens: np.ndarray
+    encoder: dict[str, Any]
+    encoder_columns: np.ndarray
+    encoder_centre: np.ndarray
+    encoder_scale: np.ndarray
 
     @classmethod
     def fit(cls, train: TrainingSet, config: Config, *, generator: np.random.Generator) -> Self:
         """Describe the train conditions as unseen ones, train, keep the weights.
 
         Raises:
-            ValueError: there are no train conditions, or a graph is missing or of other genes.
+            ValueError: there are no train conditions, or a graph or encoder is missing or of other genes.
             UsageError: torch is not installed.
         """
-        from perturbcast.nn import descent, heads  # here, so that the catalog lists this module without torch
+        from perturbcast.nn import descent, heads, state  # here, so that the catalog lists this module without torch
 
         effects = train.effects.select(np.argsort([f"{c.perturbation}\0{c.context}" for c in train.effects.conditions]))
         if len(effects.conditions) == 0:
@@ -196,6 +221,8 @@ class Model:
         for _ in range(config.members):
             seed = int(generator.integers(2**31))
             network = untrained._network(seed=seed)
+            if train.encoder is not None and isinstance(network.encode, state.PretrainedState):
+                network.encode.encoder.load_state_dict(train.encoder.network().state_dict(), strict=True)
             learn(
                 descent.Task(
                     network=network,
@@ -207,7 +234,7 @@ class Model:
                         **{f.name: getattr(config, f.name) for f in dataclasses.fields(descent.Settings)}
                     ),
                     seed=seed,
-                    config=dataclasses.asdict(config),
+                    config=dataclasses.asdict(config) | {"encoder_sha256": untrained.encoder.get("sha256", "")},
                 )
             )
             members.append([parameter.detach().cpu().numpy() for parameter in network.parameters()])
@@ -222,9 +249,10 @@ class Model:
         cls, train: TrainingSet, effects: Effects, config: Config, *, generator: np.random.Generator
     ) -> Self:
         graphs = _graphs(train, config, generator=generator)
-        targets = sorted({t for c in effects.conditions for t in c.targets})
+        targets = sorted({name for c in effects.conditions for name in c.names})
         measured = set(effects.genes)
         control = np.unique(effects.control, axis=0)
+        encoder, columns, centre, scale = _encoder(train, config)
         return cls(
             config=dataclasses.asdict(config),
             genes=list(effects.genes),
@@ -233,6 +261,7 @@ class Model:
             control=effects.control,
             error=effects.error,
             signs=kind_signs(train.cells),
+            doses=reference_doses(effects.conditions),
             ids=targets if config.perturbation == "id" else [t for t in targets if t not in measured],
             contexts=sorted({c.context for c in effects.conditions}),
             layout=[],
@@ -243,6 +272,10 @@ class Model:
             gene_features=_gene_features(effects, train.cells),
             profile_axes=_profile_axes(control),
             tokens=np.sort(np.argsort(-_variability(effects, train.cells), kind="stable")[: config.variable_genes]),
+            encoder=encoder,
+            encoder_columns=columns,
+            encoder_centre=centre,
+            encoder_scale=scale,
         )
 
     @property
@@ -254,6 +287,7 @@ class Model:
             level=float(self.control.mean()),
             spread=max(float(self.control.std()), 1e-6),
             signs=self.signs,
+            doses=self.doses,
         )
 
     @property
@@ -332,11 +366,11 @@ class Model:
         place = {gene: i for i, gene in enumerate(self.genes)}
         of_id = {name: i for i, name in enumerate(self.ids)}
         for i, condition in enumerate(conditions):
-            for target in condition.targets:
-                if target in place and self.config["perturbation"] == "features":
-                    dose[i, place[target]] = self.describer.sign(condition.context)
-                if target in of_id:
-                    ids[i, of_id[target]] += 1.0
+            for name, strength in zip(condition.names, strengths(condition, self.doses), strict=True):
+                if name in place and self.config["perturbation"] == "features":
+                    dose[i, place[name]] = self.describer.sign(condition.context) * strength
+                if name in of_id:
+                    ids[i, of_id[name]] += strength
             if condition.context in self.contexts:
                 contexts[i] = np.eye(len(self.contexts))[self.contexts.index(condition.context)]
         rows = {
@@ -347,11 +381,13 @@ class Model:
             "features": described.features,
             "base": described.base,
         }
+        if self.encoder:
+            rows["control"] = control
         return {name: _tensor(value) for name, value in rows.items()}
 
     def _said(self, condition: Condition) -> tuple[str, ...]:
         known = set(self.ids) | (set(self.genes) if self.config["perturbation"] == "features" else set())
-        unknown = [target for target in condition.targets if target not in known]
+        unknown = [name for name in condition.names if name not in known]
         return tuple(f"{target} has no features here: it adds nothing to what the context says" for target in unknown)
 
     def _network(self, *, seed: int = 0, member: int | None = None) -> Intervention:
@@ -387,6 +423,7 @@ class Model:
                     for a, b in itertools.pairwise(ends)
                 ],
                 tokens=torch.from_numpy(self.tokens.copy()),
+                pretrained=self._pretrained() if self.encoder else None,
             )
         if member is None:
             return network
@@ -404,6 +441,28 @@ class Model:
                 at += parameter.numel()
         return network
 
+    def _pretrained(self) -> PretrainedState:
+        """The state's encoder before its weights are loaded."""
+        import torch
+
+        from perturbcast.encoders.encoder import untrained
+        from perturbcast.nn.panel import Panel
+        from perturbcast.nn.state import PretrainedState
+
+        panel = Panel(
+            torch.from_numpy(self.encoder_columns.copy()),
+            centre=_tensor(self.encoder_centre),
+            scale=_tensor(self.encoder_scale),
+        )
+        parameters = self.encoder["parameters"]
+        return PretrainedState(
+            panel,
+            untrained(self.encoder["objective"], parameters, genes=len(self.encoder_columns)),
+            encoded=int(parameters["width"]),
+            width=self.config["width"],
+            tuned=self.config["encoder_tuned"],
+        )
+
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
     import torch
@@ -413,6 +472,28 @@ def _tensor(array: np.ndarray) -> torch.Tensor:
 
 def _part(described: Described, part: slice) -> Described:
     return Described(base=described.base[part], features=described.features[part], notes=described.notes[part])
+
+
+def _encoder(train: TrainingSet, config: Config) -> tuple[dict[str, Any], np.ndarray, np.ndarray, np.ndarray]:
+    """Record, columns, centre and scale of the encoder that the config asks for; empty ones where it asks for none."""
+    nothing = np.zeros(0, dtype=np.float32)
+    if config.state != "pretrained":
+        return {}, np.zeros(0, dtype=np.int64), nothing, nothing
+    found = train.encoder
+    if found is None:
+        raise ValueError(
+            f"cgio uses the encoder that it is given; {config.encoder!r} was not. 'perturbcast train' reads it; a call "
+            "of 'fit' takes it as 'encoder'."
+        )
+    columns, coverage = found.columns(train.effects.genes, at_least=config.encoder_coverage)
+    record = {
+        "objective": found.objective,
+        "parameters": dict(found.parameters),
+        "sha256": found.hash,
+        "coverage": f"{coverage}",
+        "missing": list(coverage.missing),
+    }
+    return record, columns, found.centre, found.scale
 
 
 def _graphs(train: TrainingSet, config: Config, *, generator: np.random.Generator) -> list[GeneGraph]:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from perturbcast import catalog
+from perturbcast.features import strengths
 from perturbcast.models.interface import TrainingSet
 from perturbcast.schema import Condition
 from perturbcast.stores import Effects
@@ -55,6 +56,7 @@ class Describer:
         scale: root mean squared train effect, the unit of deltas.
         level: mean control expression, and ``spread`` its sd over genes.
         signs: context -> sign of its perturbations (-1 repressed, 1 activated); a context not named has that of most.
+        doses: target -> reference dose, of train; empty where labels state none.
     """
 
     over: str
@@ -62,6 +64,7 @@ class Describer:
     level: float
     spread: float
     signs: dict[str, float]
+    doses: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def sign(self, context: str) -> float:
         """Sign of the perturbations of a context, also of one that train does not hold."""
@@ -87,9 +90,9 @@ class Describer:
         features[..., 6:10] = self._coverage(asked, among.conditions)[:, None, :]
         place = {gene: i for i, gene in enumerate(among.genes)}
         for i, condition in enumerate(asked):
-            for target in condition.targets:
-                if target in place:
-                    features[i, place[target], 10] = self.sign(condition.context)
+            for name, strength in zip(condition.names, strengths(condition, self.doses), strict=True):
+                if name in place:
+                    features[i, place[name], 10] = self.sign(condition.context) * strength
         return Described(base=base / self.scale, features=features, notes=notes)
 
     def _coverage(self, asked: Sequence[Condition], seen: Sequence[Condition]) -> np.ndarray:
@@ -121,7 +124,7 @@ def visible(condition: Condition, train: Sequence[Condition], axes: Sequence[str
     if "context" in axes:
         masks.append(np.array([c.context != condition.context for c in train]))
     if "perturbation" in axes:
-        masks.append(np.array([not set(c.targets) & set(condition.targets) for c in train]))
+        masks.append(np.array([not set(c.names) & set(condition.names) for c in train]))
     if "combination" in axes:
         masks.append(np.array([c.perturbation != condition.perturbation for c in train]))
     for mask in (np.logical_and.reduce([own, *masks]), *masks, own):

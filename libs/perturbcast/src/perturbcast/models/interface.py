@@ -14,6 +14,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
+from perturbcast.encoders import Encoder
 from perturbcast.graphs import GeneGraph
 from perturbcast.schema import Condition, PerturbationData
 from perturbcast.stores import Effects
@@ -62,6 +63,7 @@ class TrainingSet:
         truth: ``uns["truth"]`` of a simulated dataset; only the oracle reads it.
         cells: the cells of the train part, controls included; None where effects are all there is.
         graphs: gene graphs over the genes of ``effects``, by name; those made from cells know train cells only.
+        encoder: pretrained on unperturbed cells, none of which is held out; None for a model that reads none.
         ood_axes: what will be new in the conditions asked about: ``context``, ``perturbation``, ``combination``.
         validation: what a model may stop by; never fitted.
         learner: trains a network, where a model has one; None for the plain loop in this process.
@@ -71,6 +73,7 @@ class TrainingSet:
     truth: Mapping[str, Any] | None = None
     cells: PerturbationData | None = None
     graphs: Mapping[str, GeneGraph] = dataclasses.field(default_factory=dict)
+    encoder: Encoder | None = None
     ood_axes: tuple[str, ...] = ()
     validation: Validation | None = None
     learner: Callable[[Any], None] | None = None

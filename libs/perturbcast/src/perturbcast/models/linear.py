@@ -71,7 +71,7 @@ class Model:
         features = of_profiles(effects, components=config.components)
         embedding = features.vectors
         genes = list(effects.genes)
-        targets, known = features.of([c.targets for c in effects.conditions])
+        targets, known = features.of([c.names for c in effects.conditions])
         usable = np.flatnonzero([len(missing) == 0 for missing in known])
         k = embedding.shape[1]
         left = embedding.T @ embedding + config.ridge * np.eye(k)
@@ -95,7 +95,7 @@ class Model:
     def predict(self, conditions: Sequence[Condition], *, control: np.ndarray) -> Response:
         """Offset plus the bilinear term of the targets."""
         features = TargetFeatures(names=tuple(self.genes), vectors=self.embedding)
-        targets, missing = features.of([c.targets for c in conditions])
+        targets, missing = features.of([c.names for c in conditions])
         known = np.array([len(names) == 0 for names in missing])[:, None]
         return Response(
             delta=self.offset + targets @ self.weight.T @ self.embedding.T,

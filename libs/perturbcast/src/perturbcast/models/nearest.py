@@ -20,37 +20,28 @@ from typing import Self
 
 import numpy as np
 
-from perturbcast.features import gather
+from perturbcast.features import FeatureChoice, gather
 from perturbcast.models.interface import Response, TrainingSet
 from perturbcast.models.spread import effect_variance, sampling_variance
-from perturbcast.schema import Condition
+from perturbcast.schema import Condition, dosed
 
 __all__ = ["Config", "Model"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    """Parameters.
+class Config(FeatureChoice):
+    """Parameters, beside the choice of target features of ``FeatureChoice``.
 
     Attributes:
         k: train perturbations that a new one borrows from, count.
-        components: features of each computed source, count.
-        expression: whether targets that are measured genes have features from expression of train controls.
-        gene_sets: a ``.gmt`` file; targets have features from their memberships.
-        embedding: a file of embeddings by target name (``.npz``, ``.csv``, ``.parquet``).
-        graph: name of a given graph; targets have features from their position in it.
     """
 
     k: int = 10
-    components: int = 10
-    expression: bool = True
-    gene_sets: str = ""
-    embedding: str = ""
-    graph: str = ""
 
     def __post_init__(self) -> None:
-        if self.k < 1 or self.components < 1:
-            raise ValueError(f"Nearest needs k >= 1 and components >= 1; got {self.k} and {self.components}.")
+        super().__post_init__()
+        if self.k < 1:
+            raise ValueError(f"Nearest borrows from at least one perturbation; k is {self.k}. Give 1 or more.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -146,13 +137,14 @@ class Model:
     def _similar(self, target: str, context: str) -> np.ndarray:
         """Rows of the k train perturbations most similar to ``target``, itself left out."""
         place = {name: i for i, name in enumerate(self.named)}
-        if target not in place:
+        of_label = {label: place.get(dosed(label)[0]) for label in (target, *(pair[0] for pair in self.pairs))}
+        if of_label[target] is None:
             return np.zeros(0, dtype=np.int64)
-        others = sorted({pair[0] for pair in self.pairs if pair[0] != target and pair[0] in place})
+        others = sorted({pair[0] for pair in self.pairs if pair[0] != target and of_label[pair[0]] is not None})
         here = {pair[0] for pair in self.pairs if pair[1] == context}
         if here & set(others):
             others = [name for name in others if name in here]
-        likeness = np.array([self.features[place[target]] @ self.features[place[name]] for name in others])
+        likeness = np.array([self.features[of_label[target]] @ self.features[of_label[name]] for name in others])
         best = [others[i] for i in np.argsort(-likeness, kind="stable")[: self.k] if likeness[i] > 1e-9]
         chosen = []
         for name in best:

@@ -2,10 +2,11 @@
 
 A condition is the sum over its targets of b + W'(x - centre), b the mean effect of a target. The input x of a target
 has four blocks: which train target it is (one-hot, signed by kind), its features (see Config; signed by kind), which
-train target in which context (one-hot), and the principal components of the context's control profile. Each has a mean
-squared length of 1 over train conditions, the third that of Config. What train does not hold has no one-hot input, a
-target without features no features: only what is known is added to b, no row was left unfitted, and a target of which
-nothing is known is named in the prediction.
+train target in which context (one-hot), and the principal components of the context's control profile. The first three
+are scaled by the strength of the dose (``features/doses``), where labels state one. Each block has a mean squared
+length of 1 over train conditions, the third that of Config. What train does not hold has no one-hot input, a target
+without features no features: only what is known is added to b, no row was left unfitted, and a target of which nothing
+is known is named in the prediction.
 
 W = (X'X + aI)^-1 X'(Y - nb), n the number of targets, solved over conditions. The variance is the spread of train
 deltas around what the regression predicts for each when it is left out: e_i / (1 - h_ii).
@@ -21,7 +22,7 @@ from typing import Self
 
 import numpy as np
 
-from perturbcast.features import TargetFeatures, encode, gather, kind_signs
+from perturbcast.features import FeatureChoice, TargetFeatures, encode, gather, kind_signs, reference_doses, strengths
 from perturbcast.models.interface import Response, TrainingSet
 from perturbcast.models.spread import effect_variance
 from perturbcast.schema import Condition
@@ -30,33 +31,25 @@ __all__ = ["Config", "Model"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    """Parameters.
+class Config(FeatureChoice):
+    """Parameters, beside the choice of target features of ``FeatureChoice``.
 
     Attributes:
         ridge: penalty on W; an input block has a mean squared length of 1.
         interaction: length of the block of targets in their contexts, beside 1 of the others: how readily the effect
             of a target differs between contexts; 0 for not at all.
         components: features of each computed source and of the control profile, count.
-        expression: whether targets that are measured genes have features from expression of train controls.
-        gene_sets: a ``.gmt`` file; targets have features from their memberships.
-        embedding: a file of embeddings by target name (``.npz``, ``.csv``, ``.parquet``).
-        graph: name of a given graph; targets have features from their position in it.
     """
 
     ridge: float = 0.3
     interaction: float = 1.0
-    components: int = 10
-    expression: bool = True
-    gene_sets: str = ""
-    embedding: str = ""
-    graph: str = ""
 
     def __post_init__(self) -> None:
-        if self.components < 1 or self.ridge <= 0 or self.interaction < 0:
+        super().__post_init__()
+        if self.ridge <= 0 or self.interaction < 0:
             raise ValueError(
-                f"Ridge needs components >= 1, ridge > 0 and interaction >= 0; got {self.components}, {self.ridge} and "
-                f"{self.interaction}."
+                f"Ridge needs ridge > 0 and interaction >= 0; got {self.ridge} and {self.interaction}. 0.3 and 1 are "
+                "the defaults."
             )
 
 
@@ -70,6 +63,7 @@ class Model:
         named: N targets with features.
         features: [N, f].
         signs: context -> sign of its perturbations.
+        doses: target -> reference dose, of train; empty where labels state none.
         profile_axes: [gene, c] directions in which control profiles of train contexts differ.
         profile_mean: [gene] mean control profile of train conditions.
         centre: [F] inputs of the average target of train.
@@ -85,6 +79,7 @@ class Model:
     named: list[str]
     features: np.ndarray
     signs: dict[str, float]
+    doses: dict[str, float]
     profile_axes: np.ndarray
     profile_mean: np.ndarray
     centre: np.ndarray
@@ -110,11 +105,12 @@ class Model:
         directions = np.linalg.svd(effects.control - effects.control.mean(axis=0), full_matrices=False)
         kept = int(min(config.components, (directions[1] > 1e-9 * max(directions[1][0], 1e-12)).sum()))
         blank = cls(
-            targets=sorted({target for condition in effects.conditions for target in condition.targets}),
-            pairs=sorted({str(Condition(t, c.context)) for c in effects.conditions for t in c.targets}),
+            targets=sorted({name for condition in effects.conditions for name in condition.names}),
+            pairs=sorted({str(Condition(name, c.context)) for c in effects.conditions for name in c.names}),
             named=list(features.names),
             features=features.vectors,
             signs=kind_signs(train.cells),
+            doses=reference_doses(effects.conditions),
             profile_axes=directions[2][:kept].T,
             profile_mean=effects.control.mean(axis=0),
             centre=np.zeros(0),
@@ -147,7 +143,7 @@ class Model:
         hot = len(self.targets)
         informative = np.isfinite(self.scale[hot : hot + self.features.shape[1]]).any()  # train targets differ in them
         known = {*self.targets, *(self.named if informative else ())}
-        unknown = [[name for name in condition.targets if name not in known] for condition in conditions]
+        unknown = [[name for name in condition.names if name not in known] for condition in conditions]
         number = np.array([[len(condition.targets)] for condition in conditions])
         doubtful = np.array([[len(names) > 0] for names in unknown])
         return Response(
@@ -171,9 +167,12 @@ class Model:
         number = np.array([len(condition.targets) for condition in conditions])
         blocks = []
         for names, table in ((self.targets, np.eye(len(self.targets))), (self.named, self.features)):
-            rows, missing = encode(conditions, TargetFeatures(names=tuple(names), vectors=table), self.signs)
+            rows, missing = encode(
+                conditions, TargetFeatures(names=tuple(names), vectors=table), self.signs, self.doses
+            )
             blocks.append((rows, number - np.array([len(absent) for absent in missing], dtype=np.int64)))
-        here = [[str(Condition(target, condition.context)) for target in condition.targets] for condition in conditions]
-        rows, missing = TargetFeatures(names=tuple(self.pairs), vectors=np.eye(len(self.pairs))).of(here)
+        here = [[str(Condition(name, condition.context)) for name in condition.names] for condition in conditions]
+        hit = [strengths(condition, self.doses) for condition in conditions]
+        rows, missing = TargetFeatures(names=tuple(self.pairs), vectors=np.eye(len(self.pairs))).of(here, hit)
         blocks.append((rows, number - np.array([len(absent) for absent in missing], dtype=np.int64)))
         return [*blocks, (number[:, None] * ((control - self.profile_mean) @ self.profile_axes), number)]

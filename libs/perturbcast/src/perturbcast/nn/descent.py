@@ -97,7 +97,11 @@ def optimiser(
 
 def seed_step(seed: int, step: int, *, rank: int = 0) -> None:
     """Seed dropout for one step: every draw is a function of seed, step and rank, so that any step can be resumed."""
-    torch.manual_seed(int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1))
+    drawn = int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
+    if torch.accelerator.is_available():
+        torch.manual_seed(drawn)
+    else:  # the same without the stack traces that torch keeps for cards that may yet come: a tenth of a small step
+        torch.default_generator.manual_seed(drawn)
 
 
 def check_finite(loss: torch.Tensor, step: int) -> None:

@@ -64,6 +64,7 @@ class Intervention(nn.Module):
         profile_axes: [a, G] axes that a standardised control profile is projected on for the context.
         graphs: (edges [2, E], weight [E]) each.
         tokens: [T] genes that a transformer reads.
+        pretrained: the state's encoder, for ``state="pretrained"``.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Intervention(nn.Module):
         profile_axes: torch.Tensor,
         graphs: Sequence[tuple[torch.Tensor, torch.Tensor]],
         tokens: torch.Tensor,
+        pretrained: state.PretrainedState | None = None,
     ) -> None:
         super().__init__()
         self.shape = shape
@@ -94,6 +96,8 @@ class Intervention(nn.Module):
             self.encode: nn.Module = state.MlpState(genes=G, width=d, dropout=shape.dropout)
         elif shape.state == "transformer":
             self.encode = state.TransformerState(tokens, width=d, heads=HEADS, dropout=shape.dropout)
+        elif pretrained is not None:
+            self.encode = pretrained
         self.graphs = nn.ModuleList(
             Propagation(
                 edges,
@@ -127,7 +131,8 @@ class Intervention(nn.Module):
         Args:
             row: ``dose`` [B, G] signed dose of each gene; ``profile`` [B, G] standardised control profile;
                 ``features`` [B, G, F]; ``base`` [B, G] what the mean is added to; with ids ``ids`` [B, I] counts;
-                with context ids ``contexts`` [B, C] one-hot, a row of 1/C where it is unknown.
+                with context ids ``contexts`` [B, C] one-hot, a row of 1/C where it is unknown; with a pretrained state
+                ``control`` [B, G] log1p control profile.
         """
         dose_BG, profile_BG, features_BGF = row["dose"], row["profile"], row["features"]
         z_Gd = self.of_gene(self.gene_features)
@@ -137,7 +142,8 @@ class Intervention(nn.Module):
         p_Bd = self.pooled(signal_BGd.sum(dim=1) / reached_B1.clamp_min(1).sqrt())
         if self.shape.ids:
             p_Bd = p_Bd + row["ids"] @ self.of_id
-        s_Bd = torch.zeros_like(p_Bd) if self.shape.state == "none" else self.encode(profile_BG, z_Gd)
+        level_BG = row["control"] if self.shape.state == "pretrained" else profile_BG
+        s_Bd = torch.zeros_like(p_Bd) if self.shape.state == "none" else self.encode(level_BG, z_Gd)
         operated_BG = self.operate(p_Bd, s_Bd=s_Bd, context_Bc=context_Bd, z_Gd=z_Gd)
         own_BG4 = self.own(z_Gd).expand(len(dose_BG), -1, -1)
         linear = torch.cat([operated_BG[..., None], self.signal(signal_BGd), features_BGF], dim=2)

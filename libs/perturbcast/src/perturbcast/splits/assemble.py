@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from perturbcast import catalog
 from perturbcast.schema import Condition, PerturbationData, Split, canonical_hash
 from perturbcast.splits.fold import FITTED_PARTS, Fold
+
+if TYPE_CHECKING:  # imported with the data
+    import pandas as pd
 
 __all__ = ["assemble", "make"]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from perturbcast.errors import UsageError
 from perturbcast.schema import Condition, PerturbationData, SharedPerturbations, Split
+from perturbcast.stores import CellFile
 from perturbcast.stores.atomic import write_bytes, write_json
 
 __all__ = ["freeze", "load"]
@@ -42,7 +43,7 @@ def freeze(split: Split, path: Path) -> None:
     write_json(path, record)
 
 
-def load(path: Path, *, data: PerturbationData | None = None) -> Split:
+def load(path: Path, *, data: PerturbationData | CellFile | None = None) -> Split:
     """Read a frozen split and check every hash.
 
     Args:

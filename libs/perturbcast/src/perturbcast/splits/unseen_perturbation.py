@@ -39,7 +39,7 @@ def folds(data: PerturbationData, config: Config, *, generator: np.random.Genera
         ValueError: there are fewer single perturbations than folds and parts need.
     """
     conditions = data.conditions
-    singles = sorted({c.perturbation for c in conditions if not c.is_combination})
+    singles = sorted({c.names[0] for c in conditions if not c.is_combination})  # a drug at all of its doses
     if config.folds < 2 or len(singles) < config.folds:
         raise ValueError(
             f"Split 'unseen_perturbation' deals single perturbations into 2 or more folds of at least one; "
@@ -72,7 +72,7 @@ def _place(conditions: tuple[Condition, ...], held: dict[str, list[str]]) -> dic
     parts: dict[str, list[Condition]] = {part: [] for part in ("train", "validation", "calibration", "test")}
     for condition in conditions:
         for part in ("test", "validation", "calibration"):
-            if any(target in held[part] for target in condition.targets):
+            if any(name in held[part] for name in condition.names):
                 parts[part].append(condition)
                 break
         else:

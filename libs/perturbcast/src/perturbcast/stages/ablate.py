@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Annotated
 
@@ -9,12 +10,10 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from perturbcast import catalog, graphs
 from perturbcast.errors import UsageError
 from perturbcast.evaluation.bootstrap import mean_interval
-from perturbcast.graphs import GeneGraph
-from perturbcast.schema import Split
-from perturbcast.stages.layout import load_fold, of_fold, open_data, split_files
+from perturbcast.stages.layout import load_fold, open_data, split_files
+from perturbcast.stages.model_inputs import encoder_of, graphs_of
 from perturbcast.stages.params import model_plugin, options
 from perturbcast.stores.atomic import write_bytes
 from perturbcast.training.ablation import PLUGIN, WHOLE, Row, ablate, variants
@@ -58,20 +57,21 @@ def command(
             "Those of a graph need --graphs NAME, those of a state an operator that reads one."
         )
     cells = open_data(split, data)
-    coexpression = catalog.load("graphs", "coexpression")
-
-    def of(fold: Split) -> list[GeneGraph]:
-        found = [graphs.load(of_fold(folder, fold.fold)) for folder in graph or ()]
-        if "coexpression" in config.graphs.split("+") and not any(one.name == "coexpression" for one in found):
-            found.append(coexpression.build(cells.subset(fold.parts["train"]), coexpression.Config()))
-        return found
-
     folds = [load_fold(file, cells) for file in split_files(split)]
     console = Console()
     console.print(f"{metric} on validation, {seeds} seeds; difference to the whole model, paired over conditions")
     whole: Row | None = None
     lines = ["variant,value,difference,low,high,conditions"]
-    for row in ablate(cells, folds, config, seeds=range(seeds), graphs=of, only=only or (), metric=metric):
+    for row in ablate(
+        cells,
+        folds,
+        config,
+        seeds=range(seeds),
+        graphs=functools.partial(graphs_of, config, cells=cells, folders=graph or ()),
+        encoder=functools.partial(encoder_of, config),
+        only=only or (),
+        metric=metric,
+    ):
         whole = whole or row
         difference = row.values - whole.values
         difference = difference[np.isfinite(difference)]

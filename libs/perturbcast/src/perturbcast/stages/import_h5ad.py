@@ -37,6 +37,9 @@ def command(
     ] = "counts",
     separator: Annotated[str, typer.Option(help="Joins the targets of a combination in your labels.")] = "+",
     dose_unit: Annotated[str, typer.Option(help="Unit of dose, where it is mapped.")] = "",
+    by_dose: Annotated[
+        bool, typer.Option("--by-dose", help="Conditions differ by dose: labels become DRUG@DOSE, which models read.")
+    ] = False,
     time_unit: Annotated[str, typer.Option(help="Unit of time, where it is mapped.")] = "",
     min_cells: Annotated[int, typer.Option(help="Perturbed conditions with fewer cells are dropped and listed.")] = 20,
     allow_uncontrolled: Annotated[
@@ -49,7 +52,8 @@ def command(
         perturbcast import-h5ad mine.h5ad --map perturbation=target_gene context=cell_line --control non-targeting
 
     X becomes log1p(counts per 10 000) from raw counts; with --scale log1p it is taken as it is. Without a column for
-    the context, write context= and all cells are one context. Dose and time are numbers with a unit.
+    the context, write context= and all cells are one context. Dose and time are numbers with a unit. With --by-dose
+    DRUG at 0.5 and DRUG at 5 are two conditions, and ridge and cgio are told the dose of each.
     """
     file, more = _file(words)
     roles = _roles([*(mapping or []), *more])
@@ -65,6 +69,7 @@ def command(
         context=roles.pop("context"),
         control=tuple(control),
         separator=separator,
+        by_dose=by_dose,
         library_size=roles.pop("library_size", ""),
         covariates=roles,
         units={key: unit for key, unit in (("dose", dose_unit), ("time", time_unit)) if unit},

@@ -7,6 +7,7 @@
 | ``datasets/DATASET.h5ad`` | import, merge, simulate |
 | ``splits/SPLIT/fold_K.json`` | split |
 | ``graphs/SPLIT/GRAPH/fold_K/`` | graph build |
+| ``encoders/SPLIT/ENCODER/fold_K/`` | pretrain |
 | ``models/SPLIT/MODEL/fold_K/`` | train |
 | ``predictions/SPLIT/MODEL/fold_K/{validation,test}.npz`` | predict |
 | ``evaluations/{validation,test}/SPLIT/MODEL/`` | evaluate |
@@ -22,9 +23,9 @@ from pathlib import Path
 from perturbcast import splits
 from perturbcast.errors import UsageError
 from perturbcast.schema import PerturbationData, Split
-from perturbcast.stores import h5ad
+from perturbcast.stores import CellFile, h5ad
 
-__all__ = ["ARTIFACTS", "PARTS", "dataset_file", "load_fold", "of_fold", "open_data", "split_files"]
+__all__ = ["ARTIFACTS", "PARTS", "dataset_file", "load_fold", "of_fold", "open_cells", "open_data", "split_files"]
 
 ARTIFACTS = Path("artifacts")
 PARTS = ("validation", "test")
@@ -65,9 +66,18 @@ def of_fold(folder: Path, fold: int) -> Path:
 
 def open_data(split: Path, data: Path | None) -> PerturbationData:
     """The dataset of a split: the file given, else the one that the pipeline keeps for it."""
-    return h5ad.read(data or dataset_file(splits.load(split_files(split)[0]).dataset))
+    return h5ad.read(_data_file(split, data))
 
 
-def load_fold(path: Path, data: PerturbationData) -> Split:
+def open_cells(split: Path, data: Path | None) -> CellFile:
+    """The same dataset, left on disk."""
+    return CellFile.open(_data_file(split, data))
+
+
+def _data_file(split: Path, data: Path | None) -> Path:
+    return data or dataset_file(splits.load(split_files(split)[0]).dataset)
+
+
+def load_fold(path: Path, data: PerturbationData | CellFile) -> Split:
     """One fold, checked against the dataset."""
     return splits.load(path, data=data)

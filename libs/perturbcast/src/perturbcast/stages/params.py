@@ -11,7 +11,7 @@ import yaml
 from perturbcast import catalog
 from perturbcast.errors import UsageError
 
-__all__ = ["Params", "SplitParams", "model_plugin", "options", "read"]
+__all__ = ["DEFAULT", "Params", "SplitParams", "model_plugin", "options", "read"]
 
 DEFAULT = Path("params.yaml")
 
@@ -47,6 +47,11 @@ class Params(_Strict):
     oracle: Run = Run(splits=[], models=[])
     selection: dict[str, str]
     simulate: dict[str, Any]
+
+    def models_of(self, split: str) -> list[str]:
+        """Models that the pipeline runs on a split, its oracles among them."""
+        sections = [run for run in (self.run, self.oracle) if split in run.splits]
+        return sorted({name for run in sections for name in run.models})
 
     @pydantic.model_validator(mode="after")
     def _names_exist(self) -> Params:

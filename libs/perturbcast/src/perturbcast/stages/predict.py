@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,8 @@ import typer
 
 from perturbcast.errors import UsageError
 from perturbcast.schema import Split
-from perturbcast.stages.layout import PARTS, load_fold, open_data, split_files
+from perturbcast.stages.layout import PARTS, load_fold, open_cells, open_data, split_files
+from perturbcast.stages.params import read
 from perturbcast.stages.progress import track
 from perturbcast.stages.resources import recording
 from perturbcast.stores import control_means, predictions
@@ -32,6 +34,13 @@ def command(
     data: Annotated[
         Path | None, typer.Option(help="Dataset [default: artifacts/datasets/<dataset of the split>.h5ad]")
     ] = None,
+    on_disk: Annotated[
+        bool, typer.Option("--on-disk", help="Leave cells on disk: for a dataset larger than memory.")
+    ] = False,
+    params: Annotated[
+        Path | None,
+        typer.Option(help="Of several models, take those that this params.yaml runs on the split; all if not given."),
+    ] = None,
 ) -> None:
     """Predict the delta, its variance and its intervals for the validation and test conditions of every fold.
 
@@ -44,8 +53,8 @@ def command(
     unknown = sorted(set(parts) - set(PARTS))
     if unknown:
         raise UsageError(f"A part to predict is one of {', '.join(PARTS)}; got {', '.join(unknown)}.")
-    models = _models(model, out)
-    cells = open_data(split, data)
+    models = _models(model, out, named=None if params is None else read(params).models_of(split.name))
+    cells = open_cells(split, data) if on_disk else open_data(split, data)
     controls = control_means(cells)
     folds = {file: load_fold(file, cells) for file in split_files(split)}
     for source, target in track(list(models.items()), f"predict {split.name} with {', '.join(m.name for m in models)}"):
@@ -59,8 +68,8 @@ def command(
                     predictions.write(answer, target / f"fold_{fold.fold}" / f"{name}.npz")
 
 
-def _models(model: Path, out: Path) -> dict[Path, Path]:
-    """Folder of each model -> where its predictions go."""
+def _models(model: Path, out: Path, *, named: Sequence[str] | None) -> dict[Path, Path]:
+    """Folder of each model -> where its predictions go; of several, only the ``named``: others were run once."""
     if any(model.glob("fold_*")):
         return {model: out}
     inside = sorted(folder for folder in model.glob("*") if any(folder.glob("fold_*")))
@@ -69,7 +78,13 @@ def _models(model: Path, out: Path) -> dict[Path, Path]:
             f"A model is a folder of fold_K/ directories that 'perturbcast train' wrote; {model} is none and holds "
             "none. Train first."
         )
-    return {folder: out / folder.name for folder in inside}
+    absent = sorted(set(named or ()) - {folder.name for folder in inside})
+    if absent:
+        raise UsageError(
+            f"The models that run on a split are trained first; {model} lacks {', '.join(absent)}. Run 'dvc repro', or "
+            "take them out of run.models."
+        )
+    return {folder: out / folder.name for folder in inside if named is None or folder.name in named}
 
 
 def _trained(model: Path, file: Path, fold: Split) -> TrainedModel:

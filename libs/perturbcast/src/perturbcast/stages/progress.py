@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-from rich.console import Console
-from rich.progress import track as rich_track
-
 __all__ = ["track"]
 
 Item = TypeVar("Item")
@@ -15,6 +12,9 @@ Item = TypeVar("Item")
 
 def track(items: Sequence[Item], what: str) -> Iterator[Item]:
     """Go through ``items`` and show how far."""
+    from rich.console import Console  # here, because some stages have nothing to wait for
+    from rich.progress import track as rich_track
+
     console = Console(stderr=True)
     if not console.is_terminal:
         console.print(f"{what}: {len(items)} folds", highlight=False, soft_wrap=True)

@@ -10,15 +10,24 @@ from typing import Annotated
 
 import typer
 
-from perturbcast import catalog, graphs
-from perturbcast.stages.layout import load_fold, of_fold, open_data, split_files
+from perturbcast import catalog
+from perturbcast.stages.layout import load_fold, open_cells, open_data, split_files
+from perturbcast.stages.model_inputs import encoder_of, graphs_of
 from perturbcast.stages.params import model_plugin, options
 from perturbcast.stages.progress import track
 from perturbcast.stages.resources import recorded
+from perturbcast.stages.training_options import (
+    AGAIN,
+    Accelerator,
+    CheckpointEvery,
+    Checkpoints,
+    Devices,
+    NumNodes,
+    Precision,
+)
 from perturbcast.training import fit, save_model
 from perturbcast.training.validation import STOP_BY, held_out
 
-AGAIN = 75  # EX_TEMPFAIL of sysexits.h: the same command goes on from where it stopped
 CONTEXT_SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
@@ -31,6 +40,9 @@ def command(
     data: Annotated[
         Path | None, typer.Option(help="Dataset [default: artifacts/datasets/<dataset of the split>.h5ad]")
     ] = None,
+    on_disk: Annotated[
+        bool, typer.Option("--on-disk", help="Leave cells on disk: for a dataset larger than memory.")
+    ] = False,
     params: Annotated[Path | None, typer.Option(help="Parameter file [default: params.yaml, if there is one]")] = None,
     graph: Annotated[
         list[Path] | None,
@@ -40,20 +52,21 @@ def command(
     stop_by: Annotated[
         str, typer.Option(help="Metric of condition means that early stopping looks at, on the validation part.")
     ] = STOP_BY,
-    accelerator: Annotated[str, typer.Option(help="Where a network trains: cpu, gpu or auto.")] = "cpu",
-    devices: Annotated[int, typer.Option(help="Processes (cpu) or cards (gpu) per node.")] = 1,
-    num_nodes: Annotated[int, typer.Option(help="Nodes; start one process per device by torchrun or SLURM.")] = 1,
-    precision: Annotated[str, typer.Option(help="Of a network: 32-true, bf16-mixed or 16-mixed.")] = "32-true",
-    checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints; 0: on a signal only.")] = 0,
-    checkpoints: Annotated[
-        Path | None, typer.Option(help="Folder of checkpoints in progress [default: .NAME.checkpoints beside --out]")
-    ] = None,
+    accelerator: Accelerator = "cpu",
+    devices: Devices = 1,
+    num_nodes: NumNodes = 1,
+    precision: Precision = "32-true",
+    checkpoint_every: CheckpointEvery = 0,
+    checkpoints: Checkpoints = None,
 ) -> None:
     """Fit a model on the train part of every fold and calibrate its intervals on the calibration part.
 
     Parameters of the model follow as options of their own and override params.yaml, for example:
 
         perturbcast train --split splits/mine --model linear --ridge 1.0 --out models/mine/linear
+
+    A graph 'coexpression' that the model names is built from the train controls of each fold unless --graph gives it. A
+    model whose state is pretrained takes its encoder from --encoder, a directory or a folder of fold_K/.
 
     Test and validation cells are not read into anything fitted. A model that learns by gradient looks at validation
     conditions to stop, and trains under Lightning: the options from --accelerator on are for it. SIGTERM or SIGUSR1
@@ -62,12 +75,21 @@ def command(
     """
     plugin, config = model_plugin(model, dict(options(context.args)), params)
     by_gradient = getattr(catalog.load("models", plugin), "BY_GRADIENT", False)
-    cells = open_data(split, data)
+    cells = open_cells(split, data) if on_disk else open_data(split, data)
     kept = checkpoints or out.with_name(f".{out.name}.checkpoints")
     for file in track(split_files(split), f"train {model} on {split.name}"):
         fold = load_fold(file, cells)
-        loaded = [graphs.load(of_fold(folder, fold.fold)) for folder in graph or ()]
-        ready = functools.partial(fit, cells, fold, kind=model, plugin=plugin, config=config, seed=seed, graphs=loaded)
+        ready = functools.partial(
+            fit,
+            cells,
+            fold,
+            kind=model,
+            plugin=plugin,
+            config=config,
+            seed=seed,
+            graphs=graphs_of(config, fold, cells=cells, folders=graph or (), seed=seed),
+            encoder=encoder_of(config, fold),
+        )
         if not by_gradient:
             save_model(ready(), out / f"fold_{fold.fold}")
             continue

@@ -41,6 +41,8 @@ class ColumnMapping:
         inert: target names that do nothing (non-targeting guides): dropped from combinations, as control labels are;
             alone they are control.
         covariates: ``batch``, ``donor``, ``guide``, ``dose``, ``time`` -> column.
+        by_dose: conditions differ by dose: it is part of the label, ``DRUG@0.5``, and of what a model is told. Else
+            cells of all doses are one condition.
         units: unit of ``dose`` and ``time`` where they are mapped; a value may carry it (``6 h``). Controls without
             a number have 0.
         library_size: column with each cell's total count where the file holds a gene panel only; empty means the
@@ -57,6 +59,7 @@ class ColumnMapping:
     inert: tuple[str, ...] = ()
     covariates: Mapping[str, str] = dataclasses.field(default_factory=dict)
     units: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    by_dose: bool = False
     library_size: str = ""
     kind: Literal["counts", "log1p"] = "counts"
     scale: str = "log1p of library-size normalised counts, as published"
@@ -71,6 +74,10 @@ class ColumnMapping:
         bare = [name for name in NUMERIC if name in self.covariates and not self.units.get(name)]
         if bare:
             raise UsageError(f"{' and '.join(bare)} come with a unit; none was given. Name it, for example uM or h.")
+        if self.by_dose and "dose" not in self.covariates:
+            raise UsageError(
+                "Conditions differ by dose where there is one; dose is mapped to no column. Add dose=COLUMN."
+            )
         unused = sorted(set(self.units) - set(self.covariates))
         if unused:
             raise UsageError(
@@ -87,6 +94,7 @@ def to_contract(
     source: Mapping[str, Any],
     min_cells: int = 20,
     allow_uncontrolled: bool = False,
+    allow_unperturbed: bool = False,
 ) -> tuple[PerturbationData, sp.csr_matrix | None]:
     """Check and convert; the cells on the contract, and their raw counts [cell, gene] where the source has them.
 
@@ -97,6 +105,7 @@ def to_contract(
         source: study, accession, licence, file and so on, for the record.
         min_cells: perturbed conditions with fewer cells are dropped and listed.
         allow_uncontrolled: keep contexts without control cells, marked and left out of every condition.
+        allow_unperturbed: take a dataset without a perturbed cell: encoders are pretrained on it, nothing is split.
 
     Raises:
         UsageError: a column or the control label is not there, or ``min_cells`` is not positive.
@@ -131,7 +140,7 @@ def to_contract(
     if few:
         keep &= is_control | ~np.isin(name_of, list(few))
         steps.append(f"dropped {len(few)} conditions with fewer than {min_cells} cells")
-    if not (keep & ~is_control).any():
+    if not (keep & ~is_control).any() and not (allow_unperturbed and is_control.all()):
         raise ValueError(
             f"A dataset holds at least one perturbed condition of {min_cells} cells; the largest of {dataset!r} has "
             f"{max(sizes, default=0)}. Lower --min-cells, or check --control."
@@ -239,7 +248,21 @@ def _labels(adata: anndata.AnnData, mapping: ColumnMapping, steps: list[str]) ->
             obs[role] = _text(adata, role, name)
             continue
         obs[role] = _number(_column(adata, role, name), role, unit=mapping.units[role], control=obs["is_control"])
+    if mapping.by_dose:
+        steps.append("conditions differ by dose, which is part of their labels")
+        pairs = pd.MultiIndex.from_arrays([obs["perturbation"], obs["dose"]])
+        labels = {pair: _at_dose(*pair) for pair in pairs.unique()}
+        obs["perturbation"] = [labels[pair] for pair in pairs]
     return obs
+
+
+def _at_dose(label: str, dose: float) -> str:
+    """The label of a condition at a dose; every target of a combination has that dose."""
+    return (
+        label
+        if label == CONTROL
+        else canonical_perturbation("+".join(f"{t}@{float(dose)!r}" for t in label.split("+")))
+    )
 
 
 def _number(column: pd.Series[Any], role: str, *, unit: str, control: pd.Series[Any]) -> np.ndarray:

@@ -24,7 +24,7 @@ from perturbcast.stores.atomic import replacing
 if TYPE_CHECKING:  # imported when a file is read or written: it takes a third of a second
     import anndata
 
-__all__ = ["GENE_COLUMNS", "read", "read_anndata", "write"]
+__all__ = ["GENE_COLUMNS", "meta_of", "read", "read_anndata", "write"]
 
 AS_TEXT = ("targets", "perturbation_type")  # their keys are labels, which HDF5 would split at a slash
 GENE_COLUMNS = ("ensembl_id", "symbol")  # lists by gene in ``meta``, columns of ``var`` in the file
@@ -91,19 +91,13 @@ def read(path: Path) -> PerturbationData:
             "'perturbcast import-h5ad' or 'perturbcast simulate'."
         )
     adata = read_anndata(path)
-    meta = adata.uns.get("perturbcast")
-    if not isinstance(meta, Mapping) or "content_hash" not in meta:
-        raise ValueError(
-            f"A dataset is on the data contract (uns['perturbcast'] says its source and hash); {path} is not. "
-            f"Run 'perturbcast import-h5ad {path} --map perturbation=COLUMN context=COLUMN --control LABEL'."
-        )
+    meta = meta_of(adata.uns, adata.var, path=path)
     truth = adata.uns.get("truth")
     data = PerturbationData(
         x=sp.csr_matrix(adata.X),
         genes=tuple(adata.var_names.astype(str)),
         obs=adata.obs,
-        meta={key: json.loads(value) if key in AS_TEXT else _python(value) for key, value in meta.items()}
-        | {column: adata.var[column].astype(str).tolist() for column in GENE_COLUMNS if column in adata.var},
+        meta=meta,
         truth=None if truth is None else dict(truth),
     )
     found = content_hash(data.x, data.genes, data.obs)
@@ -113,6 +107,23 @@ def read(path: Path) -> PerturbationData:
             "Import it again, or restore it with 'dvc checkout'."
         )
     return data
+
+
+def meta_of(uns: Mapping[str, Any], var: pd.DataFrame, *, path: Path) -> dict[str, Any]:
+    """``meta`` of a dataset from what its file holds.
+
+    Raises:
+        ValueError: the file is not on the data contract.
+    """
+    meta = uns.get("perturbcast")
+    if not isinstance(meta, Mapping) or "content_hash" not in meta:
+        raise ValueError(
+            f"A dataset is on the data contract (uns['perturbcast'] says its source and hash); {path} is not. "
+            f"Run 'perturbcast import-h5ad {path} --map perturbation=COLUMN context=COLUMN --control LABEL'."
+        )
+    return {key: json.loads(value) if key in AS_TEXT else _python(value) for key, value in meta.items()} | {
+        column: var[column].astype(str).tolist() for column in GENE_COLUMNS if column in var
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -3,7 +3,7 @@
 A delta is the mean of a condition's cells minus the mean of its matched controls. Controls are matched
 by context, and by batch where every batch of the condition holds controls: then each batch's control
 mean is weighted by the share of the condition's cells in it, so that a batch effect is not mistaken for
-a response. Memory is one dense row per condition; cells stay sparse.
+a response. Memory is a few dense rows per condition; cells stay sparse, or on disk.
 
 Axes: C conditions, G genes.
 """
@@ -14,10 +14,11 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 
 from perturbcast.schema import CONTROL, Condition, PerturbationData
+from perturbcast.stores.cell_file import CellFile
+from perturbcast.stores.streamed_moments import streamed_moments
 
 __all__ = ["Effects", "control_means", "effects", "mean_and_variance"]
 
@@ -81,59 +82,45 @@ def mean_and_variance(x: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
     return mean, variance
 
 
-def control_means(data: PerturbationData, *, among: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+def control_means(data: PerturbationData | CellFile, *, among: Sequence[str] | None = None) -> dict[str, np.ndarray]:
     """Mean control expression [gene] per context.
 
     Args:
-        data: measured cells.
+        data: measured cells, in memory or on disk (then in one pass over the file).
         among: barcodes to look at (default all cells); perturbed ones are ignored.
     """
     cells = data if among is None else data.subset(among)
     control = cells.obs["is_control"].to_numpy()
     context = cells.obs["context"].astype(str).to_numpy()
-    return {
-        name: mean_and_variance(cells.x[np.flatnonzero(control & (context == name))])[0]
-        for name in sorted(set(context[control]))
-    }
+    names = sorted(set(context[control]))
+    means, _ = _moments(cells, [np.flatnonzero(control & (context == name)) for name in names])
+    return dict(zip(names, means, strict=True))
 
 
-def effects(data: PerturbationData, *, cells: Sequence[str], conditions: Sequence[Condition]) -> Effects:
+def effects(data: PerturbationData | CellFile, *, cells: Sequence[str], conditions: Sequence[Condition]) -> Effects:
     """Effects of ``conditions`` from the named perturbed cells and all controls of their contexts.
 
     Args:
-        data: measured cells, controls included.
+        data: measured cells, controls included, in memory or on disk (then in one pass over the file).
         cells: barcodes that may be used for the perturbed means (one part of a split).
         conditions: conditions to compute, in this order.
 
     Raises:
         ValueError: a condition has no cell among ``cells``, or its context has no controls.
     """
-    position = data.obs.index.get_indexer(pd.Index(cells))
+    position = data.obs.index.get_indexer(list(cells))
     perturbation = data.obs["perturbation"].astype(str).to_numpy()
     context = data.obs["context"].astype(str).to_numpy()
     is_control = data.obs["is_control"].to_numpy()
     batch = data.obs["batch"].astype(str).to_numpy() if "batch" in data.obs else None
-    groups: dict[tuple[str, str], list[int]] = {}
+    found: dict[tuple[str, str], list[int]] = {}
     for i in position[~is_control[position]]:
-        groups.setdefault((perturbation[i], context[i]), []).append(int(i))
+        found.setdefault((perturbation[i], context[i]), []).append(int(i))
 
-    pools: dict[tuple[str, str | None], tuple[np.ndarray, np.ndarray, int]] = {}
-
-    def pool(name: str, of_batch: str | None) -> tuple[np.ndarray, np.ndarray, int]:
-        key = (name, of_batch)
-        if key not in pools:
-            mask = is_control & (context == name)
-            if of_batch is not None and batch is not None:
-                mask &= batch == of_batch
-            rows = np.flatnonzero(mask)
-            pools[key] = (*mean_and_variance(data.x[rows]), len(rows))
-        return pools[key]
-
-    shape = (len(conditions), len(data.genes))
-    delta, control, error = np.empty(shape), np.empty(shape), np.empty(shape)
-    n_cells, matching = np.empty(shape[0], dtype=np.int64), []
-    for row, condition in enumerate(conditions):
-        rows = groups.get((condition.perturbation, condition.context))
+    groups: list[np.ndarray] = []  # perturbed cells of each condition, then pools of controls
+    shares: list[dict[str | None, float]] = []
+    for condition in conditions:
+        rows = found.get((condition.perturbation, condition.context))
         if rows is None or condition.perturbation == CONTROL:
             raise ValueError(
                 f"An effect needs perturbed cells; {str(condition)!r} has none among the {len(position)} given. "
@@ -144,26 +131,46 @@ def effects(data: PerturbationData, *, cells: Sequence[str], conditions: Sequenc
                 f"An effect needs matched controls; context {condition.context!r} holds none. "
                 "Leave its conditions out, or import control cells of that context."
             )
-        mean, variance = mean_and_variance(data.x[rows])
-        shares = _batch_shares(condition, rows, batch=batch, is_control=is_control, context=context)
-        control_mean, control_error = np.zeros(shape[1]), np.zeros(shape[1])
-        for name, share in shares.items():
-            pool_mean, pool_variance, n = pool(condition.context, name)
-            control_mean += share * pool_mean
-            control_error += share**2 * pool_variance / n
-        delta[row], control[row] = mean - control_mean, control_mean
-        error[row] = variance / len(rows) + control_error
-        n_cells[row] = len(rows)
-        matching.append("context" if None in shares else "context+batch")
+        groups.append(np.array(rows))
+        shares.append(_batch_shares(condition, rows, batch=batch, is_control=is_control, context=context))
+    pools: dict[tuple[str, str | None], int] = {}
+    for condition, of_condition in zip(conditions, shares, strict=True):
+        for name in of_condition:
+            if (condition.context, name) not in pools:
+                mask = is_control & (context == condition.context)
+                if name is not None and batch is not None:
+                    mask &= batch == name
+                pools[condition.context, name] = len(groups)
+                groups.append(np.flatnonzero(mask))
+    means, variances = _moments(data, groups)
+
+    shape = (len(conditions), len(data.genes))
+    control, control_error = np.zeros(shape), np.zeros(shape)
+    for row, (condition, of_condition) in enumerate(zip(conditions, shares, strict=True)):
+        for name, share in of_condition.items():
+            pool = pools[condition.context, name]
+            control[row] += share * means[pool]
+            control_error[row] += share**2 * variances[pool] / len(groups[pool])
+    n_cells = np.array([len(rows) for rows in groups[: shape[0]]], dtype=np.int64)
     return Effects(
         conditions=tuple(conditions),
         genes=data.genes,
-        delta=delta,
+        delta=means[: shape[0]] - control,
         control=control,
-        error=error,
+        error=variances[: shape[0]] / n_cells[:, None] + control_error,
         n_cells=n_cells,
-        matching=tuple(matching),
+        matching=tuple("context" if None in of_condition else "context+batch" for of_condition in shares),
     )
+
+
+def _moments(data: PerturbationData | CellFile, groups: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and unbiased variance [group, gene] of groups of rows."""
+    if isinstance(data, CellFile):
+        return streamed_moments(data, groups)
+    means, variances = (np.empty((len(groups), len(data.genes))) for _ in range(2))
+    for i, rows in enumerate(groups):
+        means[i], variances[i] = mean_and_variance(data.x[rows])
+    return means, variances
 
 
 def _batch_shares(

@@ -1,5 +1,6 @@
 """MLflow runs and registry."""
 
+from perturbcast.tracking.curves import CurvesRun, log_curves
 from perturbcast.tracking.registry import (
     DEFAULT_URI,
     FoldModel,
@@ -14,11 +15,13 @@ from perturbcast.tracking.registry import (
 
 __all__ = [
     "DEFAULT_URI",
+    "CurvesRun",
     "FoldModel",
     "ModelRun",
     "ResolvedModel",
     "connect",
     "current_version",
+    "log_curves",
     "log_run",
     "name_champion",
     "resolve",

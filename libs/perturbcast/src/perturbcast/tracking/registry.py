@@ -25,11 +25,14 @@ from perturbcast.errors import UsageError
 
 __all__ = [
     "DEFAULT_URI",
+    "KEY",
     "FoldModel",
     "ModelRun",
     "ResolvedModel",
     "connect",
     "current_version",
+    "experiment_id",
+    "finished_run",
     "log_run",
     "name_champion",
     "resolve",
@@ -98,7 +101,8 @@ def connect() -> MlflowClient:
     return MlflowClient(tracking_uri=uri)
 
 
-def _experiment(client: MlflowClient, name: str) -> str:
+def experiment_id(client: MlflowClient, name: str) -> str:
+    """The experiment of that name, made where there is none."""
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
@@ -108,21 +112,26 @@ def _experiment(client: MlflowClient, name: str) -> str:
     return str(client.create_experiment(name, artifact_location=location))
 
 
+def finished_run(client: MlflowClient, experiment: str, *, key: str) -> Run | None:
+    """The run that was logged whole with that key; None where there is none."""
+    query = f"tags.`{KEY}` = '{key}' and attributes.status = 'FINISHED'"
+    found = client.search_runs([experiment], filter_string=query, max_results=1)
+    return found[0] if found else None
+
+
 def log_run(client: MlflowClient, run: ModelRun) -> dict[int, str]:
     """Log a run with its models as registered versions; what is there already is left as it is.
 
     Returns:
         fold -> version of the registered model ``run.experiment``.
     """
-    experiment = _experiment(client, run.experiment)
+    experiment = experiment_id(client, run.experiment)
     try:
         client.create_registered_model(run.experiment)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    query = f"tags.`{KEY}` = '{run.key}' and attributes.status = 'FINISHED'"
-    found = client.search_runs([experiment], filter_string=query, max_results=1)
-    parent = found[0] if found else _log_parent(client, experiment, run)
+    parent = finished_run(client, experiment, key=run.key) or _log_parent(client, experiment, run)
     versions = {
         int(version.tags["fold"]): str(version.version)
         for version in client.search_model_versions(f"run_id = '{parent.info.run_id}'")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from perturbcast import catalog
+from perturbcast.encoders import Encoder
 from perturbcast.graphs import GeneGraph
 from perturbcast.schema import PerturbationData, Split
 from perturbcast.stores import control_means
@@ -49,7 +50,10 @@ def variants(config: Any) -> dict[str, dict[str, Any]]:
         found |= {f"gate {kind}": {"gate": kind} for kind in ("none", "scalar", "node", "lowrank", "mlp")}
     found |= {f"context {kind}": {"context": kind} for kind in ("none", "id", "features")}
     if config.operator != "bases":
-        found |= {f"state {kind}": {"state": kind} for kind in ("none", "mlp", "transformer")}
+        other = {"encoder": "", "encoder_tuned": False} if config.encoder else {}
+        found |= {f"state {kind}": {"state": kind, **other} for kind in ("none", "mlp", "transformer")}
+    if config.encoder:
+        found |= {"encoder frozen": {"encoder_tuned": False}, "encoder tuned": {"encoder_tuned": True}}
     found |= {f"adapter {kind}": {"adapter": kind} for kind in ("none", "film", "lowrank", "experts")}
     found["base off"] = {"over": ""}
     own = dataclasses.asdict(config)
@@ -67,6 +71,7 @@ def ablate(
     *,
     seeds: Sequence[int],
     graphs: Callable[[Split], Sequence[GeneGraph]],
+    encoder: Callable[[Split], Encoder | None] | None = None,
     only: Sequence[str] = (),
     metric: str = STOP_BY,
 ) -> Iterator[Row]:
@@ -78,12 +83,13 @@ def ablate(
         config: ``Config`` of the whole model.
         seeds: of the fits.
         graphs: the graphs of a fold.
+        encoder: the pretrained encoder of a fold, where the config names one.
         only: variants to run beside the whole model; all if empty.
         metric: of the validation part; also what early stopping looks at.
     """
     controls = control_means(data)
     held = [held_out(data, fold, metric=metric) for fold in folds]
-    given = [graphs(fold) for fold in folds]
+    given = [(graphs(fold), None if encoder is None else encoder(fold)) for fold in folds]
     for name, fields in variants(config).items():
         if only and name not in (WHOLE, *only):
             continue
@@ -91,7 +97,7 @@ def ablate(
         values = []
         for seed in seeds:
             of_seed = []
-            for fold, validation, of_fold in zip(folds, held, given, strict=True):
+            for fold, validation, (of_fold, pretrained) in zip(folds, held, given, strict=True):
                 trained = fit(
                     data,
                     fold,
@@ -100,6 +106,7 @@ def ablate(
                     config=changed,
                     seed=seed,
                     graphs=of_fold,
+                    encoder=pretrained if changed.encoder else None,
                     validation=validation,
                 )
                 answer = trained.predict(validation.effects.conditions, control_means=controls)

@@ -55,6 +55,7 @@ class Learner:
         checkpoint_every: steps between checkpoints; 0 for signals and the end only.
         progress: show a bar with loss and validation metric.
         history: (step, loss over all processes) of the last task.
+        looks: (step, validation metric) of the last task.
         is_first: this is the process that writes files.
         resumed: step that each task went on from, where there was a checkpoint.
     """
@@ -67,6 +68,7 @@ class Learner:
     checkpoint_every: int = 0
     progress: bool = False
     history: list[tuple[int, float]] = dataclasses.field(default_factory=list)
+    looks: list[tuple[int, float]] = dataclasses.field(default_factory=list)
     is_first: bool = True
     resumed: list[int] = dataclasses.field(default_factory=list)
 
@@ -84,7 +86,8 @@ class Learner:
             self.resumed.append(len(before[OURS]["history"]))
         if before is not None and before[OURS]["finished"]:
             module.load_state_dict(before["state_dict"], strict=True)
-            module.best.load_state_dict(before[OURS]["best"])
+            module.on_load_checkpoint(before)
+            self.history, self.looks = module.history, module.looks
         else:
             self._run(module, resume=None if before is None else path)
         module.best.restore(task.network)
@@ -112,7 +115,7 @@ class Learner:
                 num_sanity_val_steps=0,
             )
             trainer.fit(module, ckpt_path=resume, weights_only=True)
-            self.history, self.is_first = module.history, trainer.is_global_zero
+            self.history, self.looks, self.is_first = module.history, module.looks, trainer.is_global_zero
             if module.signalled:
                 raise Interrupted(
                     f"Stopped by a signal after step {module.steps_done} of {settings.steps}; {module.path} is saved. "
@@ -131,6 +134,7 @@ class _Descent(pl.LightningModule):
         self.task, self.path, self.every = task, path, every
         self.best = Best(task.settings.patience)
         self.history: list[tuple[int, float]] = []
+        self.looks: list[tuple[int, float]] = []
         self.steps_done = 0
         self.signalled = self.finished = False
 
@@ -156,6 +160,9 @@ class _Descent(pl.LightningModule):
         if self.task.score is not None and self.global_step == 0:
             self._look()
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        return {name: tensor.to(device) for name, tensor in batch.items()}  # Lightning looks into every kind of batch
+
     def training_step(self, batch: Mapping[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
         if batch_idx == self.steps_done:
             seed_step(self.task.seed, self.steps_done + 1, rank=self.trainer.global_rank)
@@ -167,7 +174,8 @@ class _Descent(pl.LightningModule):
         self.steps_done = step = self.global_step
         loss = self.trainer.strategy.reduce(outputs["loss"].detach(), reduce_op="mean")
         self.history.append((step, float(loss)))
-        self.log("loss", loss, prog_bar=True)
+        if self.trainer.progress_bar_callback is not None:
+            self.log("loss", loss, prog_bar=True)
         if self.task.score is not None and step % self.task.settings.every == 0:
             self._look()
         if self.trainer.world_size > 1:
@@ -181,6 +189,7 @@ class _Descent(pl.LightningModule):
         assert self.task.score is not None
         loss, value = self.task.score(self.network)
         self.best.look(loss, self.global_step, self.network)
+        self.looks.append((self.global_step, value))
         if self.global_step:
             self.log(self.task.metric, value, prog_bar=True)
 
@@ -192,12 +201,14 @@ class _Descent(pl.LightningModule):
             "signature": signature(self.task),
             "best": self.best.state_dict(),
             "history": self.history,
+            "looks": self.looks,
             "finished": self.finished,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.best.load_state_dict(checkpoint[OURS]["best"])
         self.history = [(int(step), float(loss)) for step, loss in checkpoint[OURS]["history"]]
+        self.looks = [(int(step), float(value)) for step, value in checkpoint[OURS]["looks"]]
         self.steps_done = self.history[-1][0] if self.history else 0
 
 

@@ -9,17 +9,13 @@
 | ``controls.npz`` | some control cells of each train context; a directory may be without |
 | ``fingerprint.json`` | sha256 of every file above, of data, split, config and environment, and over all of them |
 
-The directory is written under a temporary name and renamed; one without a fingerprint is half-written.
+Where the model reads a pretrained encoder, the encoder's sha256 is in ``config.json`` and in the fingerprint.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import platform
-import shutil
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +23,11 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-import perturbcast
 from perturbcast import catalog
 from perturbcast.calibration import Calibration
-from perturbcast.errors import UsageError
 from perturbcast.models.interface import from_state, to_state
 from perturbcast.schema import Condition, canonical_hash, gene_list_hash
+from perturbcast.stores import sealed_directory
 from perturbcast.stores.atomic import write_json
 from perturbcast.training import stored_controls
 from perturbcast.training.trained_model import TrainedModel
@@ -40,25 +35,33 @@ from perturbcast.training.trained_model import TrainedModel
 __all__ = ["load_model", "save_model"]
 
 FORMAT = "perturbcast.model/2"
-FILES = ("config.json", "model.safetensors", "calibration.npz", "calibration.json")
 CONTROLS = "controls.npz"
-ENVIRONMENT = ("numpy", "scipy", "pandas", "anndata", "safetensors")
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+KIND = sealed_directory.Kind(
+    name="model",
+    article="A",
+    files=("config.json", "model.safetensors", "calibration.npz", "calibration.json"),
+    optional=(CONTROLS,),
+    make="Train one with 'perturbcast train'.",
+    again="Train it again",
+    packages=("numpy", "scipy", "pandas", "anndata", "safetensors"),
+)
 
 
 def save_model(model: TrainedModel, directory: Path) -> TrainedModel:
     """Write the directory whole, replacing an older one, and return the model with its fingerprint."""
-    beside = directory.with_name(f".{directory.name}.partial")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
+    with sealed_directory.writing(directory) as beside:
+        _fill(beside, model)
+    return load_model(directory)
+
+
+def _fill(beside: Path, model: TrainedModel) -> None:
     arrays, values = to_state(model.model)
     tensors = {f"model.{name}": array for name, array in arrays.items()}
     contexts = sorted(model.control_means)
     tensors["control_means"] = np.stack([model.control_means[name] for name in contexts])
     save_file(tensors, beside / "model.safetensors")
+    # a model that reads no encoder keeps the bytes it always had
+    encoder = {"encoder": model.encoder} if model.encoder else {}
     write_json(
         beside / "config.json",
         {
@@ -78,25 +81,19 @@ def save_model(model: TrainedModel, directory: Path) -> TrainedModel:
             "genes_sha256": gene_list_hash(model.genes),
             "contexts": contexts,
             "train_conditions": [[c.perturbation, c.context] for c in model.train_conditions],
+            **encoder,
         },
     )
     _write_calibration(model.calibration, beside)
     if model.control_cells:
         stored_controls.write(model.control_cells, beside / CONTROLS)
-    environment = {name: version(name) for name in ENVIRONMENT} | {"python": platform.python_version()}
-    fingerprint: dict[str, Any] = {
-        "files": {name: _sha256(beside / name) for name in (*FILES, CONTROLS) if (beside / name).is_file()},
+    facts: dict[str, Any] = {
         "data": model.dataset_hash,
         "split": model.split_hash,
         "config": canonical_hash({"plugin": model.plugin, "parameters": model.parameters, "seed": model.seed}),
-        "code": perturbcast.__version__,
-        "environment": canonical_hash(environment),
-        "versions": environment,
+        **encoder,
     }
-    write_json(beside / "fingerprint.json", fingerprint | {"sha256": canonical_hash(fingerprint)})
-    shutil.rmtree(directory, ignore_errors=True)
-    beside.replace(directory)
-    return load_model(directory)
+    sealed_directory.seal(beside, KIND, facts)
 
 
 def load_model(directory: Path) -> TrainedModel:
@@ -106,34 +103,12 @@ def load_model(directory: Path) -> TrainedModel:
         UsageError: there is no such directory.
         ValueError: the directory is half-written, was changed, or was written by another format.
     """
-    if not directory.is_dir():
-        raise UsageError(f"A model is a directory; {directory} does not exist. Train one with 'perturbcast train'.")
-    missing = [name for name in (*FILES, "fingerprint.json") if not (directory / name).is_file()]
-    if missing:
-        raise ValueError(
-            f"A model directory holds {', '.join(FILES)} and fingerprint.json; {directory} lacks {', '.join(missing)}: "
-            "it is half-written or not a model. Train it again, or restore it with 'dvc checkout'."
-        )
-    changed = (
-        f"A model directory is not edited; {{}} in {directory}. Train it again, or restore it with 'dvc checkout'."
-    )
-    try:
-        fingerprint = json.loads((directory / "fingerprint.json").read_text())
-        claimed = fingerprint.pop("sha256")
-        hashes = fingerprint["files"]
-        for name in (*FILES, CONTROLS):
-            file = directory / name
-            if (_sha256(file) if file.is_file() else None) != hashes.get(name):
-                raise ValueError(changed.format(f"{name} does not have the sha256 of fingerprint.json"))
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(changed.format(f"fingerprint.json cannot be read ({type(error).__name__})")) from error
-    if canonical_hash(fingerprint) != claimed:
-        raise ValueError(changed.format("fingerprint.json does not have its own sha256"))
+    claimed = sealed_directory.verify(directory, KIND)
     try:
         return _read(directory, fingerprint=claimed)
     except (json.JSONDecodeError, KeyError, SafetensorError) as error:
         raise ValueError(
-            changed.format(f"a file is not of format {FORMAT} ({type(error).__name__}: {error})")
+            KIND.changed.format(f"a file is not of format {FORMAT} ({type(error).__name__}: {error}) in {directory}")
         ) from error
 
 
@@ -163,6 +138,7 @@ def _read(directory: Path, *, fingerprint: str) -> TrainedModel:
         train_conditions=tuple(Condition(*pair) for pair in config["train_conditions"]),
         calibration=_read_calibration(directory),
         control_cells=stored_controls.read(directory / CONTROLS) if (directory / CONTROLS).is_file() else {},
+        encoder=config.get("encoder", ""),
         fingerprint=fingerprint,
     )
 

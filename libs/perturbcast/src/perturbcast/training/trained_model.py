@@ -35,6 +35,7 @@ class TrainedModel:
         calibration: interval factors.
         control_cells: context -> control cells of train [cell, gene], some of those that ``control_means`` is over; a
             model that was saved without any has none.
+        encoder: sha256 of the pretrained encoder that it reads; empty without one.
         fingerprint: sha256 over data, split, config, weights and code; empty until saved.
     """
 
@@ -54,6 +55,7 @@ class TrainedModel:
     train_conditions: tuple[Condition, ...]
     calibration: Calibration
     control_cells: Mapping[str, sp.csr_matrix] = dataclasses.field(default_factory=dict)
+    encoder: str = ""
     fingerprint: str = ""
 
     @property

@@ -9,14 +9,14 @@ from perturbcast.metrics.comparison import Comparison, Truth
 from perturbcast.metrics.panels import panel
 from perturbcast.models import Validation
 from perturbcast.schema import PerturbationData, Split
-from perturbcast.stores import effects
+from perturbcast.stores import CellFile, effects
 
 __all__ = ["STOP_BY", "held_out"]
 
 STOP_BY = "perturbench.rmse_average@1"
 
 
-def held_out(data: PerturbationData, split: Split, *, metric: str = STOP_BY) -> Validation:
+def held_out(data: PerturbationData | CellFile, split: Split, *, metric: str = STOP_BY) -> Validation:
     """The validation conditions of a fold, scored by ``metric``.
 
     Raises:
