@@ -1,7 +1,7 @@
 # Two commands: 'make demo' and 'make test'. Each target is what a person could type.
 PYTHON ?= python3.11
 PIP_FLAGS := --quiet --disable-pip-version-check -c constraints.txt
-LIBS := -e libs/perturbcast-client -e libs/perturbcast[train,sweep] -e services/prediction -e services/torchserve
+LIBS := -e libs/perturbcast-client -e libs/perturbcast[pipeline,train,sweep] -e services/prediction -e services/torchserve
 PATHS := libs services tests benchmarks apptainer containers
 WORKERS ?= 2 # test processes; a file's tests stay in one
 export PATH := $(CURDIR)/.venv/bin:$(PATH)

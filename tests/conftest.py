@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import Distribution
 from pathlib import Path
+from types import SimpleNamespace
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")  # as the command line does; before numpy is imported
@@ -14,11 +17,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from hypothesis import settings
 
 from perturbcast.schema import PerturbationData, content_hash
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+# the same examples in every run, on every machine, and nothing kept between runs
+settings.register_profile("tests", derandomize=True, deadline=None, database=None)
+settings.load_profile("tests")
 
 
 def _make_data(
@@ -76,6 +83,26 @@ def make_data() -> Callable[..., PerturbationData]:
     return _make_data
 
 
+GPL = re.compile(r"\bA?GPL|GNU (Affero )?General Public", re.IGNORECASE)
+
+
+def _gpl_distributions(found: Iterable[Distribution]) -> list[str]:
+    names = []
+    for distribution in found:
+        metadata = distribution.metadata
+        words = [metadata.get("License-Expression") or "", (metadata.get("License") or "").split("\n")[0]]
+        words += [line for line in metadata.get_all("Classifier") or [] if line.startswith("License ::")]
+        if any(GPL.search(word) for word in words):
+            names.append(metadata["Name"].lower())
+    return sorted(names)
+
+
+@pytest.fixture(scope="session")
+def gpl_distributions() -> Callable[[Iterable[Distribution]], list[str]]:
+    """Names of those distributions that speak of the GPL (the LGPL is not it)."""
+    return _gpl_distributions
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real measured data and parity values."""
@@ -88,3 +115,43 @@ def shared() -> Path:
 def root() -> Path:
     """The repository root."""
     return ROOT
+
+
+@pytest.fixture
+def registered(tmp_path, monkeypatch):
+    """Registers the first two folds of an unseen-context split in an MLflow registry of its own, as model ``made``.
+
+    Gives its client, the data, the versions, and (split, directory, fingerprint) of each; the first is the champion.
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/m.db")
+
+    def register(*, kind: str = "control") -> SimpleNamespace:
+        from perturbcast import catalog, splits, tracking  # mlflow takes a second, and few tests need it
+        from perturbcast.training import fit, save_model
+
+        data, config = _make_data(), catalog.load("models", kind).Config()
+        folds = []
+        for split in splits.make(data, "unseen_context")[:2]:
+            directory = tmp_path / f"fold_{split.fold}"
+            saved = save_model(fit(data, split, kind=kind, plugin=kind, config=config, seed=0), directory)
+            folds.append((split, directory, saved.fingerprint))
+        run = tracking.ModelRun(
+            experiment="made",
+            kind=kind,
+            key="k",
+            parameters={},
+            metrics={},
+            tags={},
+            artifacts=(),
+            folds=[
+                tracking.FoldModel(fold=s.fold, held_out=s.held_out, directory=directory, fingerprint=fingerprint)
+                for s, directory, fingerprint in folds
+            ],
+        )
+        client = tracking.connect()
+        versions = tracking.log_run(client, run)
+        tracking.name_champion(client, "made", versions=versions, rule={})
+        return SimpleNamespace(client=client, data=data, folds=folds, versions=versions)
+
+    return register

@@ -12,6 +12,7 @@ from perturbcast_client.testing import FakeServer
 def test_the_loop_can_be_pasted(root):
     guide = (root / "docs" / "guides" / "harness.md").read_text()
     (loop,) = re.findall(r"```python\n(.*?)```", guide, flags=re.DOTALL)
+    assert len([line for line in loop.splitlines() if line]) == 10
     with FakeServer() as server:
         loop = loop.replace("127.0.0.1:50051", server.address).replace('"NAME"', '"fake"')
         names = {

@@ -25,7 +25,7 @@ class Environment:
         return done.stdout
 
     def install(self, *requirements):
-        return self.run("-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements)
+        return self.run("-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check", *requirements)
 
 
 @pytest.fixture

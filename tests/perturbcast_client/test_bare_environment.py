@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import re
 import subprocess
 import tomllib
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -47,7 +49,15 @@ def lower_bounds(pyproject):
     return [re.sub(r">=([\d.]+).*", r"==\1", dependency) for dependency in dependencies]
 
 
-def check(environment):
+@pytest.fixture
+def check(gpl_distributions):
+    """Whether an environment that holds the client holds nothing else, nothing of the GPL, and answers."""
+    return functools.partial(_check, gpl_distributions)
+
+
+def _check(gpl_distributions, environment):
+    packages = environment.python.parents[1].glob("lib/python*/site-packages")
+    assert gpl_distributions(distributions(path=list(map(str, packages)))) == []
     installed = json.loads(environment.run("-m", "pip", "list", "--format", "json", "--disable-pip-version-check"))
     names = {package["name"].lower().replace("_", "-") for package in installed}
     assert names - ALLOWED == set()
@@ -59,7 +69,7 @@ def check(environment):
 
 
 @pytest.mark.slow
-def test_alone_with_the_newest_dependencies(root, make_environment):
+def test_alone_with_the_newest_dependencies(root, make_environment, check):
     environment = make_environment()
     environment.install(root / "libs" / "perturbcast-client")
     check(environment)
@@ -76,9 +86,9 @@ def interpreter(version):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", ["3.9", "3.13"])
-def test_alone_on_other_pythons(root, make_environment, version):
-    """The ends of the range: the oldest Python with the oldest dependencies, the newest with the newest."""
+@pytest.mark.parametrize("version", ["3.9", "3.10", "3.12", "3.13"])
+def test_alone_on_other_pythons(root, make_environment, check, version):
+    """The rest of the range: the oldest Python with the oldest dependencies, the others with the newest."""
     python = interpreter(version)
     if python is None:
         pytest.skip(f"python{version} is not installed here")

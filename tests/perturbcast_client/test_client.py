@@ -29,6 +29,7 @@ from perturbcast_client import (
     codec,
     connect,
 )
+from perturbcast_client.errors import from_rpc_error
 from perturbcast_client.messages import gene_list_hash
 from perturbcast_client.testing import FAKE_MODEL, FakeServer, fake_delta, fake_prediction
 
@@ -167,7 +168,7 @@ def test_a_stream_that_is_left_early_is_cancelled_at_once():
 
 def test_models(client):
     (listed,) = client.list_models()
-    assert listed == dataclasses.replace(FAKE_MODEL, genes=(), contexts=(), perturbations=())
+    assert listed == dataclasses.replace(FAKE_MODEL, genes=(), contexts=(), perturbations=(), stored_cells={})
     assert client.get_model("fake", include_genes=True) == FAKE_MODEL
     assert client.get_model(ModelRef("fake", alias="champion")).genes == ()
 
@@ -201,6 +202,15 @@ def test_refusals_carry_status_and_message(asking, status, kind, builtin, call):
     assert refused.value.status is status
     assert "the rule; the value. The way out." in refused.value.message
     assert refused.value.retry_after_s is None
+
+
+def test_a_retry_after_that_is_no_number_is_left_out():
+    """HTTP allows a date there, and a proxy may put one."""
+    trailing = grpc.aio.Metadata(("retry-after", "Wed, 25 Nov 2026 04:20:00 GMT"))
+    error = from_rpc_error(
+        grpc.aio.AioRpcError(grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.aio.Metadata(), trailing, "full")
+    )
+    assert (error.status, error.retry_after_s) == (grpc.StatusCode.RESOURCE_EXHAUSTED, None)
 
 
 def test_retry_after_is_read_from_the_trailing_metadata(asking):

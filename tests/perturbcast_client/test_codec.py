@@ -32,6 +32,10 @@ def through(method_side, message):
     return codec.parse(method_side, message.SerializeToString())
 
 
+def make_condition():
+    return Condition((Target("D", dose=0.5, kind="drug"),), "e", covariates=(("time", "6 h"), ("donor", "1015")))
+
+
 def make_prediction(**fields):
     numbers = np.random.default_rng(0).standard_normal((5, 2, 3))
     numbers[2, 0, 0] = -np.inf  # an interval end where calibration had too few conditions
@@ -40,7 +44,7 @@ def make_prediction(**fields):
         "version": "2",
         "fingerprint": "f",
         "genes_sha256": "g",
-        "conditions": (Condition.from_label("B+A", "c"), Condition((Target("D", dose=0.5, kind="drug"),), "e")),
+        "conditions": (Condition.from_label("B+A", "c"), make_condition()),
         "seen": (
             SeenInTraining(perturbation=True, context=False, pair=False),
             SeenInTraining(perturbation=False, context=True, pair=False),
@@ -121,7 +125,7 @@ def test_requests_come_back_equal():
     cells = np.random.default_rng(2).random((4, 2), dtype=np.float32)
     request = PredictRequest(
         model=ModelRef("m", alias="champion"),
-        conditions=(Condition.from_label("B+A", "c"), Condition((Target("D", dose=0.5, kind="drug"),), "e")),
+        conditions=(Condition.from_label("B+A", "c"), make_condition()),
         controls=(ControlCells(context="e", expression=cells), ControlCells.of("c", sp.csr_matrix(cells))),
         genes=("X", "Y"),
         genes_sha256=gene_list_hash(("X", "Y")),
@@ -263,6 +267,7 @@ def test_a_reply_that_breaks_the_contract_is_refused(spoil, says):
 
 def test_models_come_back_equal():
     values = {"gene_count": 2, "validation_metrics": {"rmse": 0.1, "mae": 0.2}, "interval_levels": (0.5, 0.9)}
+    values["stored_cells"] = {"contexts 1": 100, "contexts 2": 7}
     listed = ("aliases", "genes", "contexts", "perturbations", "inputs")
     values |= {name: (f"{name} 1", f"{name} 2") for name in listed}
     texts = {field.name: field.name for field in dataclasses.fields(ModelInfo) if field.name not in values}
@@ -271,7 +276,7 @@ def test_models_come_back_equal():
     without = codec.decode_model(through(pb.GetModelResponse, codec.encode_model(model, include_genes=False)))
     assert without == dataclasses.replace(model, genes=())
     short = codec.decode_models(through(pb.ListModelsResponse, codec.encode_models([model, model])))
-    assert short == (dataclasses.replace(model, genes=(), contexts=(), perturbations=()),) * 2
+    assert short == (dataclasses.replace(model, genes=(), contexts=(), perturbations=(), stored_cells={}),) * 2
 
 
 @pytest.mark.parametrize("data", [b"\xff", b"\x0a\x05ab", b"\x3a\x01\xff"], ids=["tag", "length", "utf8"])

@@ -72,6 +72,16 @@ def test_a_combination_has_no_order(label):
         pytest.param(lambda: Target("A+B"), r"name: .*'A\+B' joins several. Give one target for each", id="joined"),
         pytest.param(lambda: Target("A", dose=-1), "dose: .*got -1", id="negative-dose"),
         pytest.param(lambda: Target("A", dose=float("inf")), "dose: .*got inf", id="infinite-dose"),
+        pytest.param(
+            lambda: Condition((Target("A"),), "c", covariates=(("donor", "1"), ("donor", "2"))),
+            "covariates: .*repeated: donor",
+            id="covariate-twice",
+        ),
+        pytest.param(
+            lambda: Condition((Target("A"),), "c", covariates=(("donor", ""),)),
+            "covariates: a name is not empty",
+            id="empty-covariate",
+        ),
         pytest.param(lambda: Condition((), "c"), "targets: .*'c' has none. Leave unperturbed", id="no-targets"),
         pytest.param(lambda: Condition.from_label("A+A", "c"), "targets: .*repeated: A", id="target-twice"),
         pytest.param(lambda: Condition.from_label("A+", "c"), "name: .*got ''", id="empty-part-of-a-label"),

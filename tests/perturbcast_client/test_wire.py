@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import tomllib
 from pathlib import Path
 
@@ -31,3 +33,19 @@ def test_generating_again_gives_the_committed_bytes(root, make_environment, tmp_
         committed = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
         committed.pop("__init__.py")
         assert committed == again, f"{proto}: run 'make protos'"
+
+
+ENTRY = re.compile(r"^\s*(?:repeated |optional )?[\w.]+(?:<.*>)? (\w+) = \d+;|^\s*(rpc \w+)|^\s*([A-Z0-9_]+) = \d+;")
+
+
+def test_every_field_and_method_says_what_it_is(root):
+    """Whoever has the proto alone can write a client."""
+    lines = (root / "protos/perturbcast_client/wire/v1/prediction.proto").read_text().splitlines()
+    found, silent = 0, []
+    for before, line in itertools.pairwise(lines):
+        if ENTRY.match(line):
+            found += 1
+            if "//" not in line and not before.lstrip().startswith("//"):
+                silent.append(line.strip())
+    assert found > 80
+    assert silent == []

@@ -6,10 +6,8 @@ import time
 
 import pytest
 
-from perturbcast import splits, tracking
+from perturbcast import tracking
 from perturbcast.errors import UsageError
-from perturbcast.models.control import Config
-from perturbcast.training import fit, save_model
 from perturbcast_client import Condition, ModelRef, connect
 
 pytestmark = [
@@ -19,31 +17,9 @@ pytestmark = [
 ]
 
 
-def test_an_alias_that_moves_is_followed_and_can_move_back(make_data, serve_process, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/m.db")
-    data = make_data()
-    folds = []
-    for split in splits.make(data, "unseen_context")[:2]:
-        directory = tmp_path / f"fold_{split.fold}"
-        saved = save_model(fit(data, split, kind="control", plugin="control", config=Config(), seed=0), directory)
-        folds.append((split, directory, saved.fingerprint))
-    run = tracking.ModelRun(
-        experiment="made",
-        kind="control",
-        key="k",
-        parameters={},
-        metrics={},
-        tags={},
-        artifacts=(),
-        folds=[
-            tracking.FoldModel(fold=s.fold, held_out=s.held_out, directory=directory, fingerprint=fingerprint)
-            for s, directory, fingerprint in folds
-        ],
-    )
-    client = tracking.connect()
-    versions = tracking.log_run(client, run)
-    tracking.name_champion(client, "made", versions=versions, rule={})
+def test_an_alias_that_moves_is_followed_and_can_move_back(registered, serve_process):
+    made = registered()
+    client, data, versions, folds = made.client, made.data, made.versions, made.folds
     assert tracking.current_version("models:/made@champion") == versions[0]
     with pytest.raises(UsageError, match="models:/made@beta does not"):
         tracking.current_version("models:/made@beta")

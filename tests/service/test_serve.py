@@ -17,7 +17,7 @@ from perturbcast.models.linear import Config
 from perturbcast.stores import control_means
 from perturbcast.training import fit, load_model, save_model
 from perturbcast_client import Condition as Asked
-from perturbcast_client import UnansweredError, UnknownModelError, Wanted, connect
+from perturbcast_client import ResourceExhaustedError, UnansweredError, UnknownModelError, Wanted, connect
 
 COMMAND = str(Path(sys.executable).with_name("perturbcast"))
 
@@ -51,7 +51,8 @@ def test_a_prediction_over_grpc_equals_the_offline_one(data, split, directory, s
     offline = load_model(directory).predict(conditions, control_means={split.held_out: inputs[split.held_out]})
     held_out = data.subset(split.parts["control_input"])
     cells = held_out.x[np.flatnonzero(held_out.obs["context"].to_numpy() == split.held_out)].toarray()
-    with serve_process("--model", str(directory)) as (process, address), connect(address) as client:
+    limit = ("--max-conditions", str(len(conditions)))
+    with serve_process("--model", str(directory), *limit) as (process, address), connect(address) as client:
         asked = [Asked.from_label(c.perturbation, c.context) for c in conditions]
         controls = {split.held_out: cells}
         wanted = Wanted(variance=True, interval_level=0.9, expression=True)
@@ -65,6 +66,8 @@ def test_a_prediction_over_grpc_equals_the_offline_one(data, split, directory, s
             client.predict("linear", asked)
         with pytest.raises(UnknownModelError, match="linear"):
             client.predict("linaer", asked)
+        with pytest.raises(ResourceExhaustedError, match=f"at most {len(asked)} conditions on this server"):
+            client.predict("linear", [*asked, asked[0]], controls=controls, genes=data.genes)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
 

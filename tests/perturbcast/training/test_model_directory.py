@@ -42,7 +42,8 @@ def test_equal_models_give_equal_bytes_and_no_pickles(make_model, tmp_path):
     for name in ("one", "two"):
         save_model(make_model(), tmp_path / name)
     files = sorted(p.name for p in (tmp_path / "one").iterdir())
-    assert files == ["calibration.json", "calibration.npz", "config.json", "fingerprint.json", "model.safetensors"]
+    names = ["calibration.json", "calibration.npz", "config.json", "controls.npz", "fingerprint.json"]
+    assert files == [*names, "model.safetensors"]
     for file in files:
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
     assert not list(tmp_path.glob("*.partial")), "nothing is left beside"
@@ -76,7 +77,9 @@ def test_a_directory_of_the_older_format_is_refused(make_model, tmp_path, monkey
         load_model(tmp_path / "m")
 
 
-@pytest.mark.parametrize("file", ["config.json", "model.safetensors", "calibration.npz", "calibration.json"])
+@pytest.mark.parametrize(
+    "file", ["config.json", "model.safetensors", "calibration.npz", "calibration.json", "controls.npz"]
+)
 def test_a_changed_file_is_refused_by_name(make_model, tmp_path, file):
     save_model(make_model(), tmp_path / "m")
     path = tmp_path / "m" / file

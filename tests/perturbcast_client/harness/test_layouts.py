@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+
 import anndata
 import numpy as np
 import pandas as pd
@@ -9,7 +12,7 @@ import pytest
 import scipy.sparse as sp
 
 from perturbcast_client import Condition, cli, connect, harness
-from perturbcast_client.testing import FAKE_MODEL, FakeServer, fake_delta
+from perturbcast_client.testing import FAKE_MODEL, FakeServer, fake_delta, fake_prediction
 
 GENES = ("CD3D", "ISG15", "STAT1")  # the fake's, in another order
 CONTEXTS = ("B cells", "T cells")
@@ -163,6 +166,44 @@ def test_counts_are_refused(client, tmp_path):
     data.write_h5ad(path)
     with pytest.raises(ValueError, match="are whole numbers, as counts are"):
         list(harness.predicted_cells(client, "fake", harness.read_screen(path), ASKED))
+
+
+def without_the_last(prediction):
+    """A reply that lacks the last condition that was asked."""
+    arrays = {name: getattr(prediction, name)[:-1] for name in ("delta", "ood_score", "cells")}
+    listed = {name: getattr(prediction, name)[:-1] for name in ("conditions", "seen", "notes", "controls")}
+    return dataclasses.replace(prediction, **arrays, **listed)
+
+
+def with_cells(change):
+    return lambda prediction: dataclasses.replace(prediction, cells=change(prediction.cells.copy()))
+
+
+def with_nan(cells):
+    cells[0, 0, 0] = np.nan
+    return cells
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (without_the_last, "conditions: every one is answered; 1 of 'B cells' were not"),
+        (lambda p: dataclasses.replace(p, conditions=p.conditions[::-1]), "replies come in order; A+B in B cells was"),
+        (with_cells(with_nan), "finite cells, not negative, as were asked; it does not"),
+        (with_cells(lambda cells: cells - 9), "finite cells, not negative, as were asked; it does not"),
+        (with_cells(lambda cells: cells[:, :1]), "as many finite cells"),
+        (lambda p: dataclasses.replace(p, cells=None), "as many finite cells"),
+    ],
+    ids=["not-covered", "another-order", "nan", "negative", "too-few-cells", "no-cells"],
+)
+def test_a_reply_that_is_not_what_was_asked_ends_the_export_and_leaves_no_file(screen, tmp_path, change, says):
+    asked = [Condition.from_label("A+B", "B cells"), Condition.from_label("STAT1", "B cells")]
+    answer = lambda request, model: change(fake_prediction(request, model))  # noqa: E731
+    with FakeServer(answer=answer) as server, connect(server.address, timeout_s=20) as client:
+        cells = harness.predicted_cells(client, "fake", screen, asked, cells=2)
+        with pytest.raises(ValueError, match=re.escape(says)):
+            harness.write_cell_eval(cells, screen, tmp_path / "out" / "pred.h5ad")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_condition_twice_is_refused(client, screen):

@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse as sp
 
 from perturbcast.errors import UnanswerableError
 from perturbcast.schema import Condition, Prediction
@@ -23,7 +24,10 @@ SLOW_S = 0.7
 
 @dataclasses.dataclass(frozen=True)
 class KnownModel:
-    """delta = length of the label x (1, -2, 3, -4) + control mean / 8, exact in binary; half width 0.25."""
+    """delta = length of the label x (1, -2, 3, -4) + control mean / 8, exact in binary; half width 0.25.
+
+    Of B cells it has control cells stored, of NK cells their mean alone.
+    """
 
     journal: Path | None = None
     kind: str = "known"
@@ -37,6 +41,10 @@ class KnownModel:
     levels: tuple[float, ...] = (0.5, 0.9)
     control_means: Mapping[str, np.ndarray] = dataclasses.field(
         default_factory=lambda: {"B cells": np.array([1.0, 2.0, 3.0, 4.0]), "NK cells": np.array([4.0, 3.0, 2.0, 1.0])}
+    )
+
+    control_cells: Mapping[str, sp.csr_matrix] = dataclasses.field(
+        default_factory=lambda: {"B cells": sp.csr_matrix([[0.5, 2.0, 3.0, 0.0], [1.5, 2.0, 3.0, 8.0]])}
     )
 
     def predict(

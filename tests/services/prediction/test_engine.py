@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from perturbcast import schema
+from perturbcast.calibration import calibrated_variance, generator_of, sample_cells
 from perturbcast.errors import UnanswerableError
 from perturbcast_client.messages import (
     Condition,
@@ -316,9 +317,39 @@ def test_sampled_cells_have_the_predicted_mean_whatever_the_neighbours(make_engi
     np.testing.assert_allclose(both.cells.mean(axis=1), both.expression, rtol=0.5)
 
 
-def test_sampled_cells_take_control_cells_of_the_request(make_engine):
-    with pytest.raises(UnanswerableError, match=r"wanted.cells: .*'B cells' has none in the request, .*means only"):
-        make_engine().predict(make_request("A", wanted=Wanted(cells=3)))
+def test_sampled_cells_of_a_context_without_controls_are_drawn_from_the_stored_ones(make_engine, known):
+    asked = make_request("A", wanted=Wanted(cells=3), seed=5)
+    stored = make_engine().predict(asked)
+    assert stored.controls == ("stored",)
+    offline = known.predict([schema.Condition("A", "B cells")])
+    expected = sample_cells(
+        known.control_cells["B cells"],
+        delta=offline.delta[0],
+        variance=calibrated_variance(
+            offline.variance[0], {level: half[0] for level, half in offline.intervals.items()}
+        ),
+        count=3,
+        generator=generator_of(schema.Condition("A", "B cells"), seed=5),
+    )
+    np.testing.assert_array_equal(stored.cells[0], expected)
+    rows = known.control_cells["B cells"].toarray()
+    sent = make_request(
+        "A", wanted=Wanted(cells=3), seed=5, controls=make_controls(rows[:, ::-1], "B cells"), genes=GENES[::-1]
+    )
+    np.testing.assert_array_equal(
+        make_engine().predict(sent).cells, stored.cells, "sent or stored, the cells are equal"
+    )
+
+
+def test_a_model_that_has_the_mean_alone_gives_no_cells(make_engine):
+    with pytest.raises(UnanswerableError, match=r"wanted.cells: .*'NK cells' has none in the request, .* mean only"):
+        make_engine().predict(make_request("A", context="NK cells", wanted=Wanted(cells=3)))
+
+
+def test_a_covariate_that_the_model_has_no_input_for_is_refused(make_engine):
+    asked = Condition(targets=(Target("A"),), context="B cells", covariates=(("donor", "1015"),))
+    with pytest.raises(UnanswerableError, match=r"conditions\[0\].covariates: .*came with donor=1015. Leave them out"):
+        make_engine().predict(make_request(conditions=(asked,)))
 
 
 def test_sampled_cells_count_towards_the_limit_of_the_reply(make_engine):
@@ -393,6 +424,7 @@ def test_description_has_what_a_harness_must_know(make_engine):
     assert info.perturbations == ("A+B", "IFNB")
     assert info.inputs == ("perturbation", "context")
     assert info.interval_levels == (0.5, 0.9)
+    assert info.stored_cells == {"B cells": 2}
     assert info.validation_metrics == {"rmse": 0.25}
     assert (info.dataset_hash, info.split) == ("d" * 64, "5" * 64)
 

@@ -21,6 +21,7 @@ from perturbcast_client import (
     DefectError,
     ModelRef,
     ResourceExhaustedError,
+    Target,
     UnansweredError,
     UnknownModelError,
     Wanted,
@@ -184,6 +185,13 @@ INVALID = [
     pytest.param(with_condition({"name": "A", "dose": float("nan")}), r"targets\[0\].dose: .*got nan", id="nan-dose"),
     pytest.param(with_condition({"name": "A"}, context=""), r"conditions\[0\].context: .*got ''", id="empty-context"),
     pytest.param(
+        make_message(
+            conditions=[pb.Condition(targets=[pb.Target(name="A")], context="B cells", covariates={"donor": ""})]
+        ),
+        r"conditions\[0\].covariates: .*got ''",
+        id="empty-covariate",
+    ),
+    pytest.param(
         with_controls(dtype=pb.Tensor.DTYPE_UNSPECIFIED),
         r"controls\[0\].expression.dtype: one of FLOAT32, FLOAT64; got DTYPE_UNSPECIFIED",
         id="dtype-unspecified",
@@ -296,6 +304,18 @@ def test_sparse_controls_give_the_answer_of_dense_ones(client):
     assert dense.cells.shape == (1, 5, 4)
 
 
+def test_cells_are_drawn_from_controls_that_the_server_has_stored(client, known):
+    """A harness without control cells of a train context gets cells of it; what is stored is said before."""
+    assert client.get_model("known").stored_cells == {"B cells": 2}
+    answer = client.predict("known", [IFNB], wanted=Wanted(cells=4), seed=1)
+    assert (answer.cells.shape, answer.controls) == ((1, 4, 4), ("stored",))
+    rows = known.control_cells["B cells"].toarray()
+    sent = client.predict("known", [IFNB], controls={"B cells": rows}, genes=GENES, wanted=Wanted(cells=4), seed=1)
+    np.testing.assert_array_equal(answer.cells, sent.cells)
+    with pytest.raises(UnansweredError, match=r"'NK cells' has none in the request.*mean only"):
+        client.predict("known", [Condition.from_label("A", "NK cells")], wanted=Wanted(cells=4))
+
+
 def test_a_single_request_is_not_behind_a_bulk_stream(start_service):
     """The stream's chunks take 0.7 s each; a request that arrives meanwhile waits for one of them and no more."""
     service = start_service(config={"workers": 1})
@@ -342,6 +362,10 @@ def test_an_unknown_model_is_not_found_and_lists_the_known(client, ask):
     ("condition", "says"),
     [
         pytest.param(Condition.from_label("A", "T cells"), "'T cells' has none in the request", id="no-controls"),
+        pytest.param(Condition((Target("A", dose=0.5),), "B cells"), "no input for dose.* dose 0.5", id="dose"),
+        pytest.param(
+            Condition((Target("A"),), "B cells", covariates=(("donor", "7"),)), "came with donor=7", id="covariate"
+        ),
         pytest.param(Condition.from_label("IMPOSSIBLE", "B cells"), "got IMPOSSIBLE", id="unknown-target"),
     ],
 )

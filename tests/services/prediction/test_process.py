@@ -18,6 +18,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from perturbcast import catalog, schema, splits
+from perturbcast.calibration import calibrated_variance, generator_of, sample_cells
 from perturbcast.training import fit, load_model, save_model
 from perturbcast_client import Condition, UnavailableError, Wanted, connect
 from prediction_service.server import ServerConfig
@@ -75,6 +76,7 @@ def test_a_trained_model_answers_as_offline_to_the_last_bit(start_service, model
             genes=data.genes,
             wanted=Wanted(variance=True, interval_level=0.9, expression=True),
         )
+        sampled = client.predict("made", [Condition.from_label("G0", stored)], wanted=Wanted(cells=5), seed=3)
     offline = model.predict(
         [schema.Condition(*pair) for pair in pairs], control_means={held_out: cells.mean(axis=0, dtype=np.float64)}
     )
@@ -85,6 +87,14 @@ def test_a_trained_model_answers_as_offline_to_the_last_bit(start_service, model
     assert [[s.perturbation, s.context, s.pair] for s in answer.seen] == offline.seen.tolist()
     assert answer.notes == offline.notes
     assert answer.fingerprint == model.fingerprint
+    expected = sample_cells(
+        model.control_cells[stored],
+        delta=offline.delta[0],
+        variance=calibrated_variance(offline.variance[0], {k: half[0] for k, half in offline.intervals.items()}),
+        count=5,
+        generator=generator_of(schema.Condition("G0", stored), seed=3),
+    )
+    assert sampled.cells.tobytes() == expected.tobytes(), "cells of a train context need none of the caller's"
     assert end(service.process) == 0
 
 

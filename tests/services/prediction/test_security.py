@@ -104,6 +104,8 @@ def test_a_token_of_the_file_opens_the_service(guarded):
     [
         *(pytest.param(m.path, id=m.name) for m in (codec.LIST_MODELS, codec.GET_MODEL, codec.PREDICT)),
         pytest.param(codec.PREDICT_STREAM.path, id=codec.PREDICT_STREAM.name),
+        pytest.param("/inference.GRPCInferenceService/ModelInfer", id="ModelInfer"),
+        pytest.param("/inference.GRPCInferenceService/ServerMetadata", id="ServerMetadata"),
         pytest.param(REFLECTION, id="reflection"),
         pytest.param("/perturbcast.prediction.v1.PredictionService/NoSuchMethod", id="no-such-method"),
     ],

@@ -11,13 +11,13 @@ import dataclasses
 import ipaddress
 import json
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Optional, TypedDict, Union
 
 import grpc
 
 from perturbcast_client import codec
 
-__all__ = ["ATTEMPTS", "Tls", "authorization", "options"]
+__all__ = ["ATTEMPTS", "Connecting", "Tls", "authorization", "opened", "options"]
 
 ATTEMPTS = 5  # the most that gRPC takes
 RETRIED = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
@@ -53,6 +53,46 @@ class Tls:
             for path in (self.ca_file, self.key_file, self.certificate_file)
         )
         return grpc.ssl_channel_credentials(ca, key, certificate)
+
+
+class Connecting(TypedDict, total=False):
+    """How a client connects; ``perturbcast_client.connect`` says what each means."""
+
+    tls: Tls | None
+    token: str
+    timeout_s: float
+    stream_timeout_s: float
+    attempts: int
+    max_message_bytes: int
+
+
+def opened(
+    api: Any,
+    address: str,
+    *,
+    tls: Tls | None = None,
+    token: str = "",
+    attempts: int = ATTEMPTS,
+    max_message_bytes: int = codec.MAX_MESSAGE_BYTES,
+    **times: float,
+) -> dict[str, Any]:
+    """What a client of ``address`` is built from: an open channel and how it is called.
+
+    Args:
+        api: ``grpc`` or ``grpc.aio``; the rest is ``Connecting``.
+
+    Raises:
+        ValueError: a token would travel in plain text to another machine, or ``attempts`` is out of range.
+        OSError: a TLS file cannot be read.
+    """
+    metadata = authorization(address, token, encrypted=tls is not None)
+    chosen = options(max_message_bytes=max_message_bytes, attempts=attempts)
+    channel = (
+        api.insecure_channel(address, options=chosen)
+        if tls is None
+        else api.secure_channel(address, tls.credentials(), options=chosen)
+    )
+    return {"channel": channel, "metadata": metadata, "max_message_bytes": max_message_bytes, **times}
 
 
 def options(*, max_message_bytes: int = codec.MAX_MESSAGE_BYTES, attempts: int = ATTEMPTS) -> list[tuple[str, Any]]:

@@ -276,7 +276,7 @@ def _decode_ref(message: pb.ModelRef) -> ModelRef:
 
 def _encode_condition(condition: Condition) -> pb.Condition:
     targets = [pb.Target(name=t.name, dose=t.dose, kind=t.kind) for t in condition.targets]
-    return pb.Condition(targets=targets, context=condition.context)
+    return pb.Condition(targets=targets, context=condition.context, covariates=dict(condition.covariates))
 
 
 def _decode_condition(message: pb.Condition) -> Condition:
@@ -284,7 +284,7 @@ def _decode_condition(message: pb.Condition) -> Condition:
     for i, target in enumerate(message.targets):
         with _within(f"targets[{i}]"):
             targets.append(Target(name=target.name, dose=target.dose, kind=target.kind))
-    return Condition(targets=tuple(targets), context=message.context)
+    return Condition(targets=tuple(targets), context=message.context, covariates=tuple(message.covariates.items()))
 
 
 def encode_request(request: PredictRequest) -> pb.PredictRequest:
@@ -511,8 +511,9 @@ def decode_get_model(message: pb.GetModelRequest) -> tuple[ModelRef, bool]:
 
 
 def encode_models(models: Iterable[ModelInfo]) -> pb.ListModelsResponse:
-    """The reply of ``ListModels``, without genes, contexts and perturbations."""
-    short = (dataclasses.replace(model, genes=(), contexts=(), perturbations=()) for model in models)
+    """The reply of ``ListModels``, without genes, contexts, perturbations and stored cells."""
+    left_out: dict[str, Any] = {"genes": (), "contexts": (), "perturbations": (), "stored_cells": {}}
+    short = (dataclasses.replace(model, **left_out) for model in models)
     return pb.ListModelsResponse(models=[_encode_model(model) for model in short])
 
 
@@ -555,4 +556,5 @@ def _decode_model(message: pb.ModelInfo) -> ModelInfo:
         inputs=tuple(message.inputs),
         validation_metrics=dict(message.validation_metrics),
         interval_levels=tuple(message.interval_levels),
+        stored_cells=dict(message.stored_cells),
     )

@@ -6,6 +6,7 @@ is one too, so that a harness that knows nothing of gRPC catches the right thing
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import grpc
@@ -108,5 +109,7 @@ def from_rpc_error(error: grpc.RpcError) -> ServiceError:
         message = f"{message}: bytes of one message. Send fewer conditions or cells at a time, or use predict_stream."
     metadata: Any = error.trailing_metadata() or ()  # pairs of the two APIs, of different types
     trailing = {key: value for key, value in metadata if key == RETRY_AFTER}
-    retry_after_s = float(trailing[RETRY_AFTER]) if RETRY_AFTER in trailing else None
+    retry_after_s = None
+    with contextlib.suppress(KeyError, ValueError):  # a proxy may put a date there
+        retry_after_s = float(trailing[RETRY_AFTER])
     return _CLASSES.get(status, ServiceError)(status, message, retry_after_s=retry_after_s)

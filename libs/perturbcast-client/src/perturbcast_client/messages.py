@@ -104,10 +104,13 @@ class Condition:
     Attributes:
         targets: at least one; several make a combination. Kept sorted by name.
         context: cell type, cell line or donor.
+        covariates: (name, value) of what else is known of the cells, each name once. Kept sorted. A model without an
+            input for one of them refuses it.
     """
 
     targets: tuple[Target, ...]
     context: str
+    covariates: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         targets = tuple(sorted(self.targets))
@@ -120,7 +123,14 @@ class Condition:
         if repeated:
             raise ValueError(f"targets: a condition names a target once; repeated: {_listing(repeated)}.")
         named("context", self.context)
+        repeated = _repeated(name for name, _ in self.covariates)
+        if repeated:
+            raise ValueError(f"covariates: a condition names a covariate once; repeated: {_listing(repeated)}.")
+        for covariate in self.covariates:
+            for text in covariate:
+                named("covariates", text)
         object.__setattr__(self, "targets", targets)
+        object.__setattr__(self, "covariates", tuple(sorted(self.covariates)))
 
     @classmethod
     def from_label(cls, label: str, context: str) -> Condition:
@@ -263,6 +273,7 @@ class ModelInfo:
         inputs: what a condition must bring.
         validation_metrics: metric id -> value at registration.
         interval_levels: levels that calibration offers.
+        stored_cells: context -> how many of its control cells the server has stored, to sample cells from.
     """
 
     name: str
@@ -282,6 +293,7 @@ class ModelInfo:
     inputs: tuple[str, ...] = ()
     validation_metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
     interval_levels: tuple[float, ...] = ()
+    stored_cells: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -313,8 +325,8 @@ class Prediction:
         top_genes: per condition, (gene, delta) with the largest absolute delta first; empty unless asked.
         ood_score: [condition] float64, higher the farther a condition is from what training held; comparable within
             one fingerprint. None where the model gives none.
-        cells: [condition, cell, gene] float32 sampled cells, not negative, where asked: control cells of the request,
-            moved by delta, with the model's calibrated spread.
+        cells: [condition, cell, gene] float32 sampled cells, not negative, where asked: control cells of the request
+            or of the server, moved by delta, with the model's calibrated spread.
         timings_ms: milliseconds spent in the server, by part.
     """
 

@@ -50,6 +50,7 @@ FAKE_MODEL = ModelInfo(
     perturbations=("IFNB",),
     inputs=("perturbation", "context"),
     interval_levels=(0.9,),
+    stored_cells={"B cells": 100},
 )
 
 

@@ -9,13 +9,23 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from perturbcast import schema
-from perturbcast_client.messages import ModelInfo, ModelRef, Prediction, PredictRequest, SeenInTraining
-from prediction_service import sampled_cells
+from perturbcast.calibration import calibrated_variance, generator_of, sample_cells
+from perturbcast_client.messages import (
+    ControlCells,
+    CsrMatrix,
+    ModelInfo,
+    ModelRef,
+    Prediction,
+    PredictRequest,
+    SeenInTraining,
+)
 from prediction_service.limits import Limits
 from prediction_service.model_table import ModelTable, UnknownModelError
 from prediction_service.plan import InvalidRequestError, Plan, make_plan
@@ -219,22 +229,27 @@ def _ood_score(parts: Sequence[Rows]) -> NDArray[np.float64] | None:
 
 
 def _cells(plan: Plan, parts: Sequence[Rows]) -> NDArray[np.float32]:
-    controls = {cells.context: cells for cells in plan.request.controls}
-    rows = [(part, row) for part in parts for row in range(part.start, part.stop)]
+    controls: dict[str, Any] = dict(plan.served.model.control_cells)
+    controls |= {cells.context: _matrix(cells)[:, plan.columns] for cells in plan.request.controls}
+    rows = [(part.predicted, row) for part in parts for row in range(part.start, part.stop)]
     count = plan.request.wanted.cells
     sampled = np.empty((len(rows), count, plan.info.gene_count), dtype=np.float32)
-    for i, (condition, (part, row)) in enumerate(zip(plan.request.conditions, rows, strict=True)):
-        predicted = part.predicted
+    for i, (condition, (predicted, row)) in enumerate(zip(plan.conditions, rows, strict=True)):
         widths = {level: half[row] for level, half in predicted.intervals.items()}
-        sampled[i] = sampled_cells.sample(
+        sampled[i] = sample_cells(
             controls[condition.context],
-            columns=plan.columns,
             delta=predicted.delta[row],
-            spread=sampled_cells.deviation(predicted.variance[row], widths),
+            variance=calibrated_variance(predicted.variance[row], widths),
             count=count,
-            generator=sampled_cells.generator(plan.request.seed, condition),
+            generator=generator_of(condition, seed=plan.request.seed),
         )
     return sampled
+
+
+def _matrix(cells: ControlCells) -> Any:
+    """Control cells [cell, gene] as an array, or as scipy's CSR matrix where they came so."""
+    x = cells.expression
+    return sp.csr_matrix((x.data, x.indices, x.indptr), shape=x.shape) if isinstance(x, CsrMatrix) else x
 
 
 def _top_genes(

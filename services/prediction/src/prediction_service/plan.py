@@ -117,6 +117,11 @@ def _conditions(request: PredictRequest, info: ModelInfo) -> tuple[schema.Condit
                     f"{field}.targets: model {info.name!r} has no input for dose and kind and answers as in training; "
                     f"{target.name!r} came with {what}. Leave it empty."
                 )
+        if asked.covariates:
+            raise UnanswerableError(
+                f"{field}.covariates: model {info.name!r} has no input for covariates; this condition came with "
+                f"{', '.join(f'{name}={value}' for name, value in asked.covariates)}. Leave them out."
+            )
         if asked.context not in given and asked.context not in info.contexts:
             stored = ", ".join(info.contexts) or "none"
             raise UnanswerableError(
@@ -124,10 +129,10 @@ def _conditions(request: PredictRequest, info: ModelInfo) -> tuple[schema.Condit
                 f"in the request and none stored with model {info.name!r} (stored: {stored}). "
                 "Send controls for it."
             )
-        if request.wanted.cells and asked.context not in given:
+        if request.wanted.cells and asked.context not in given and asked.context not in info.stored_cells:
             raise UnanswerableError(
-                f"wanted.cells: sampled cells are control cells of the request, moved; {asked.context!r} has none in "
-                f"the request, and model {info.name!r} stores means only. Send controls for it."
+                f"wanted.cells: sampled cells are control cells, moved; {asked.context!r} has none in the request, and "
+                f"of it model {info.name!r} stores the mean only. Send controls for it."
             )
         try:
             conditions.append(schema.Condition(asked.perturbation, asked.context))

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from perturbcast import schema
@@ -37,6 +38,8 @@ class Model(Protocol):
     def genes(self) -> tuple[str, ...]: ...
     @property
     def control_means(self) -> Mapping[str, NDArray[np.float64]]: ...
+    @property
+    def control_cells(self) -> Mapping[str, sp.csr_matrix]: ...
     @property
     def train_conditions(self) -> tuple[schema.Condition, ...]: ...
     @property
@@ -100,4 +103,5 @@ def describe(served: ServedModel) -> ModelInfo:
         inputs=inputs,
         validation_metrics=served.validation_metrics,
         interval_levels=model.levels,
+        stored_cells={context: cells.shape[0] for context, cells in sorted(model.control_cells.items())},
     )

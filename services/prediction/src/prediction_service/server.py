@@ -15,7 +15,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -40,7 +40,7 @@ from prediction_service.metrics import Metrics
 from prediction_service.open_inference_servicer import OpenInferenceServicer
 from prediction_service.registry_watch import Refresh, RegistryWatch, warm
 from prediction_service.security import Security
-from prediction_service.served_model import ServedModel
+from prediction_service.served_model import Model, ServedModel
 from prediction_service.servicer import Servicer
 from prediction_service.tracing import Tracing
 from prediction_service.work_queue import WorkQueue
@@ -202,36 +202,33 @@ def run(
         grace_s=grace_s,
     )
     with contextlib.ExitStack() as closing:
-        served = [warm(one) for one in _load_all(models, backend, torchserve_python, closing)]
-        watch = None if refresh is None else RegistryWatch(refresh=refresh, load=_load, interval_s=watch_s)
+        load = _loader(backend, torchserve_python, closing)
+        served = [warm(load(source)) for source in models]
+        watch = None if refresh is None else RegistryWatch(refresh=refresh, load=load, interval_s=watch_s)
         limits = Limits(max_conditions=max_conditions, max_cells=max_cells, max_reply_bytes=config.max_message_bytes)
         serve(Engine(served, limits=limits), config, watch=watch)
 
 
-def _load_all(
-    sources: Sequence[ModelSource], backend: str, python: Path | None, closing: contextlib.ExitStack
-) -> list[ServedModel]:
-    """The models in this process, or behind a TorchServe that ``closing`` ends."""
+def _loader(backend: str, python: Path | None, closing: contextlib.ExitStack) -> Callable[[ModelSource], ServedModel]:
+    """What loads a model: into this process, or into a TorchServe that ``closing`` ends."""
     if backend == "inprocess":
-        return [_load(source) for source in sources]
+        return lambda source: _served(source, load_model(source["directory"]))
     if backend != "torchserve" or python is None:
         raise ValueError(
             f"A backend is inprocess, or torchserve with the Python of its environment; got {backend!r} and {python}. "
             "Give --torchserve-python, see services/torchserve/README.md."
         )
-    start = catalog.service("torchserve_backend")
-    remote, close = start({f"m{i}": source["directory"] for i, source in enumerate(sources)}, python=python)
+    add, close = catalog.service("torchserve_backend")(python=python)
     closing.callback(close)
-    loaded = [_load(source) for source in sources]
-    return [dataclasses.replace(one, model=remote[f"m{i}"]) for i, one in enumerate(loaded)]
+    return lambda source: _served(source, add(source["directory"]))
 
 
-def _load(source: ModelSource) -> ServedModel:
+def _served(source: ModelSource, model: Model) -> ServedModel:
     return ServedModel(
         name=source["name"],
         version=source["version"],
         aliases=tuple(source["aliases"]),
-        model=load_model(source["directory"]),
+        model=model,
         validation_metrics=source["validation_metrics"],
     )
 

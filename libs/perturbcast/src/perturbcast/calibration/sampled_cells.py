@@ -11,6 +11,10 @@ with probability (m / c)^z and is scaled by (m / c)^(1 - z). An increase switche
 that express it, with probability up to 1, and shifts the expressing ones by the rest. Either way the expected mean is
 m, no value is below zero, and sparse genes stay sparse; adding the effect to every cell and clipping does none of this.
 
+For whoever compares cells, above all callers of the prediction service. Scoring a mean prediction by itself
+(``evaluation.cells.MovedCells``) adds and clips instead: no spread but that of the controls, which is the least that a
+mean claims, and no score that hangs on a seed.
+
 Axes: N cells, G genes.
 """
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from perturbcast.datasets.source import find
 from perturbcast.evaluation.scorecard import scorecard
 from perturbcast.stages.layout import ARTIFACTS, dataset_file, load_fold, open_data, split_files
 from perturbcast.stages.params import Params, read
+from perturbcast.stages.submit import dvc_program
 from perturbcast.stores import predictions
 from perturbcast.stores.atomic import write_json
 
@@ -96,7 +96,7 @@ def _at_hand(dataset: str) -> bool:
 def _reproduce(names: list[str], console: Console, *, complete: bool) -> None:
     """``dvc repro``: everything, or the stages of the reachable splits and then the stages that gather."""
     console.rule("dvc repro")
-    dvc = shutil.which("dvc") or str(Path(sys.executable).with_name("dvc"))
+    dvc = dvc_program()
     if complete:
         _run(dvc, "repro")
     else:

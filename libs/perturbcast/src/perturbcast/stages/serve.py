@@ -33,12 +33,19 @@ def command(
         bool,
         typer.Option("--allow-public-plain-text", help="Bind a public address without TLS or without tokens."),
     ] = False,
+    max_message_mib: Annotated[int, typer.Option(help="Largest request and reply, MiB.")] = 64,
+    max_conditions: Annotated[int, typer.Option(help="Most conditions of a request or a chunk of a stream.")] = 10_000,
+    max_cells: Annotated[int, typer.Option(help="Most control cells of a request.")] = 200_000,
+    max_concurrent: Annotated[
+        int, typer.Option(help="Calls let in at the same time; further ones are told when to ask again.")
+    ] = 64,
+    workers: Annotated[int, typer.Option(help="Batches that are computed at the same time.")] = 2,
     metrics_port: Annotated[
         int | None, typer.Option(help="Port of the Prometheus endpoint on loopback; 0 takes a free one.")
     ] = None,
     log_format: Annotated[str, typer.Option(help="Log lines as text or json.")] = "text",
     backend: Annotated[
-        str, typer.Option(help="inprocess, or torchserve: then aliases are resolved at the start and not followed.")
+        str, typer.Option(help="inprocess, or torchserve: predictions are made by a TorchServe that this starts.")
     ] = "inprocess",
     torchserve_python: Annotated[
         Path | None, typer.Option(help="Python of the environment of TorchServe (services/torchserve/README.md).")
@@ -60,7 +67,7 @@ def command(
     if not model:
         raise UsageError("A server answers for at least one model; none was named. Add --model models:/NAME@champion.")
     run = catalog.service("prediction")
-    follows = watch > 0 and backend == "inprocess" and any("@" in address for address in model)
+    follows = watch > 0 and any("@" in address for address in model)
     run(
         [_source(address) for address in model],
         host=host,
@@ -70,6 +77,11 @@ def command(
         client_ca=client_ca,
         token_file=token_file,
         allow_public_plain_text=allow_public_plain_text,
+        max_message_mib=max_message_mib,
+        max_conditions=max_conditions,
+        max_cells=max_cells,
+        max_concurrent=max_concurrent,
+        workers=workers,
         metrics_port=metrics_port,
         log_format=log_format,
         ready_file=ready_file,

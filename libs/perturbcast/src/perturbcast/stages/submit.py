@@ -111,19 +111,24 @@ def _pipeline() -> list[dict[str, Any]]:
 
 def _changed() -> list[str]:
     # 'dvc repro --dry' would say the same, but it stops at the first input that is not there yet
-    return list(json.loads(_dvc([_dvc_program(), "status", "--json"])))
+    return list(json.loads(_dvc([dvc_program(), "status", "--json"])))
 
 
-def _dvc_program() -> str:
+def dvc_program() -> str:
+    """The program ``dvc``, of this environment or on the path.
+
+    Raises:
+        UsageError: there is none.
+    """
     program = shutil.which("dvc", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
     if program is None:
-        raise UsageError("The pipeline is one of DVC; there is no 'dvc' on the path. Install it: pip install dvc.")
+        raise UsageError("The pipeline is one of DVC; there is no 'dvc' on the path. Install perturbcast[pipeline].")
     return program
 
 
 def _dvc_python() -> str:
     """The Python that DVC runs in: the interpreter that its program names."""
-    first = Path(_dvc_program()).read_text(errors="replace").partition("\n")[0]
+    first = Path(dvc_program()).read_text(errors="replace").partition("\n")[0]
     return first.removeprefix("#!").strip() if first.startswith("#!") and "env " not in first else sys.executable
 
 

@@ -39,6 +39,7 @@ class Kind:
         make: how to make one, a sentence.
         again: what to do where it is broken: ``Train it again``.
         packages: whose versions decide its bytes.
+        optional: names of files that it may be without; the fingerprint says whether it is.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Kind:
     make: str
     again: str
     packages: Sequence[str]
+    optional: Sequence[str] = ()
 
     @property
     def changed(self) -> str:
@@ -80,7 +82,11 @@ def seal(folder: Path, kind: Kind, facts: Mapping[str, Any]) -> None:
     """Write the fingerprint of a filled folder."""
     versions = {name: version(name) for name in kind.packages} | {"python": platform.python_version()}
     fingerprint = {
-        "files": {name: sha256(folder / name) for name in kind.files},
+        "files": {
+            name: sha256(folder / name)
+            for name in (*kind.files, *kind.optional)
+            if name in kind.files or (folder / name).is_file()
+        },
         "code": perturbcast.__version__,
         "environment": canonical_hash(versions),
         "versions": versions,
@@ -108,13 +114,15 @@ def verify(directory: Path, kind: Kind) -> str:
     try:
         fingerprint = json.loads((directory / FINGERPRINT).read_text())
         claimed = str(fingerprint.pop("sha256"))
-        stated = {name: fingerprint["files"][name] for name in kind.files}
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        hashes = dict(fingerprint["files"])
+        stated = {name: hashes[name] for name in kind.files} | {name: hashes.get(name) for name in kind.optional}
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
             kind.changed.format(f"{FINGERPRINT} cannot be read ({type(error).__name__}) in {directory}")
         ) from error
     for name, wanted in stated.items():
-        if sha256(directory / name) != wanted:
+        held = sha256(directory / name) if (directory / name).is_file() else None
+        if held != wanted:
             raise ValueError(kind.changed.format(f"{name} does not have the sha256 of {FINGERPRINT} in {directory}"))
     if canonical_hash(fingerprint) != claimed:
         raise ValueError(kind.changed.format(f"{FINGERPRINT} does not have its own sha256 in {directory}"))

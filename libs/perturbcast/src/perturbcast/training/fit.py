@@ -20,6 +20,7 @@ from perturbcast.models import TrainingSet, Validation
 from perturbcast.schema import PerturbationData, Split
 from perturbcast.stores import CellFile, control_means, effects
 from perturbcast.stores.cell_sample import sample
+from perturbcast.training import stored_controls
 from perturbcast.training.trained_model import TrainedModel
 
 __all__ = ["fit"]
@@ -98,6 +99,9 @@ def fit(
         preprocessing=tuple(map(str, data.meta.get("preprocessing", ()))),
         genes=data.genes,
         control_means=control_means(train),
+        control_cells=stored_controls.draw(
+            train.obs, train.rows if isinstance(train, CellFile) else lambda index: train.x[index]
+        ),
         train_conditions=split.conditions["train"],
         encoder="" if encoder is None else encoder.hash,
         calibration=Calibration(factors={}, edges=(), pairs=(), conditions=(), cells_sha256="", origin=""),

@@ -6,6 +6,7 @@
 | ``model.safetensors`` | fitted arrays, and the control means of train contexts |
 | ``calibration.npz`` | levels, factors [level, group], edges and pairs of the groups |
 | ``calibration.json`` | the same to read, and which conditions the factors come from, hash and origin of the cells |
+| ``controls.npz`` | some control cells of each train context; a directory may be without |
 | ``fingerprint.json`` | sha256 of every file above, of data, split, config and environment, and over all of them |
 
 Where the model reads a pretrained encoder, the encoder's sha256 is in ``config.json`` and in the fingerprint.
@@ -28,15 +29,18 @@ from perturbcast.models.interface import from_state, to_state
 from perturbcast.schema import Condition, canonical_hash, gene_list_hash
 from perturbcast.stores import sealed_directory
 from perturbcast.stores.atomic import write_json
+from perturbcast.training import stored_controls
 from perturbcast.training.trained_model import TrainedModel
 
 __all__ = ["load_model", "save_model"]
 
 FORMAT = "perturbcast.model/2"
+CONTROLS = "controls.npz"
 KIND = sealed_directory.Kind(
     name="model",
     article="A",
     files=("config.json", "model.safetensors", "calibration.npz", "calibration.json"),
+    optional=(CONTROLS,),
     make="Train one with 'perturbcast train'.",
     again="Train it again",
     packages=("numpy", "scipy", "pandas", "anndata", "safetensors"),
@@ -81,6 +85,8 @@ def _fill(beside: Path, model: TrainedModel) -> None:
         },
     )
     _write_calibration(model.calibration, beside)
+    if model.control_cells:
+        stored_controls.write(model.control_cells, beside / CONTROLS)
     facts: dict[str, Any] = {
         "data": model.dataset_hash,
         "split": model.split_hash,
@@ -131,6 +137,7 @@ def _read(directory: Path, *, fingerprint: str) -> TrainedModel:
         control_means=dict(zip(config["contexts"], tensors["control_means"], strict=True)),
         train_conditions=tuple(Condition(*pair) for pair in config["train_conditions"]),
         calibration=_read_calibration(directory),
+        control_cells=stored_controls.read(directory / CONTROLS) if (directory / CONTROLS).is_file() else {},
         encoder=config.get("encoder", ""),
         fingerprint=fingerprint,
     )

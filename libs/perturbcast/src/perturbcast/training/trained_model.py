@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from perturbcast.calibration import Calibration, Support
 from perturbcast.errors import UnanswerableError
@@ -32,6 +33,8 @@ class TrainedModel:
         control_means: context -> stored control mean [gene] of train contexts.
         train_conditions: conditions that it was fitted on.
         calibration: interval factors.
+        control_cells: context -> control cells of train [cell, gene], some of those that ``control_means`` is over; a
+            model that was saved without any has none.
         encoder: sha256 of the pretrained encoder that it reads; empty without one.
         fingerprint: sha256 over data, split, config, weights and code; empty until saved.
     """
@@ -51,6 +54,7 @@ class TrainedModel:
     control_means: Mapping[str, np.ndarray]
     train_conditions: tuple[Condition, ...]
     calibration: Calibration
+    control_cells: Mapping[str, sp.csr_matrix] = dataclasses.field(default_factory=dict)
     encoder: str = ""
     fingerprint: str = ""
 

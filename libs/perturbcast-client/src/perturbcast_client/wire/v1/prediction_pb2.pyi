@@ -74,7 +74,7 @@ class GetModelResponse(_message.Message):
     def __init__(self, model: _Optional[_Union[ModelInfo, _Mapping]] = ...) -> None: ...
 
 class ModelInfo(_message.Message):
-    __slots__ = ("name", "version", "aliases", "kind", "dataset", "split", "fingerprint", "scale", "gene_count", "genes_sha256", "genes", "contexts", "perturbations", "inputs", "validation_metrics", "interval_levels", "dataset_hash")
+    __slots__ = ("name", "version", "aliases", "kind", "dataset", "split", "fingerprint", "scale", "gene_count", "genes_sha256", "genes", "contexts", "perturbations", "inputs", "validation_metrics", "interval_levels", "dataset_hash", "stored_cells")
     class ValidationMetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -82,6 +82,13 @@ class ModelInfo(_message.Message):
         key: str
         value: float
         def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    class StoredCellsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ALIASES_FIELD_NUMBER: _ClassVar[int]
@@ -99,6 +106,7 @@ class ModelInfo(_message.Message):
     VALIDATION_METRICS_FIELD_NUMBER: _ClassVar[int]
     INTERVAL_LEVELS_FIELD_NUMBER: _ClassVar[int]
     DATASET_HASH_FIELD_NUMBER: _ClassVar[int]
+    STORED_CELLS_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     aliases: _containers.RepeatedScalarFieldContainer[str]
@@ -116,7 +124,8 @@ class ModelInfo(_message.Message):
     validation_metrics: _containers.ScalarMap[str, float]
     interval_levels: _containers.RepeatedScalarFieldContainer[float]
     dataset_hash: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., kind: _Optional[str] = ..., dataset: _Optional[str] = ..., split: _Optional[str] = ..., fingerprint: _Optional[str] = ..., scale: _Optional[str] = ..., gene_count: _Optional[int] = ..., genes_sha256: _Optional[str] = ..., genes: _Optional[_Iterable[str]] = ..., contexts: _Optional[_Iterable[str]] = ..., perturbations: _Optional[_Iterable[str]] = ..., inputs: _Optional[_Iterable[str]] = ..., validation_metrics: _Optional[_Mapping[str, float]] = ..., interval_levels: _Optional[_Iterable[float]] = ..., dataset_hash: _Optional[str] = ...) -> None: ...
+    stored_cells: _containers.ScalarMap[str, int]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., kind: _Optional[str] = ..., dataset: _Optional[str] = ..., split: _Optional[str] = ..., fingerprint: _Optional[str] = ..., scale: _Optional[str] = ..., gene_count: _Optional[int] = ..., genes_sha256: _Optional[str] = ..., genes: _Optional[_Iterable[str]] = ..., contexts: _Optional[_Iterable[str]] = ..., perturbations: _Optional[_Iterable[str]] = ..., inputs: _Optional[_Iterable[str]] = ..., validation_metrics: _Optional[_Mapping[str, float]] = ..., interval_levels: _Optional[_Iterable[float]] = ..., dataset_hash: _Optional[str] = ..., stored_cells: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class Target(_message.Message):
     __slots__ = ("name", "dose", "kind")
@@ -129,12 +138,21 @@ class Target(_message.Message):
     def __init__(self, name: _Optional[str] = ..., dose: _Optional[float] = ..., kind: _Optional[str] = ...) -> None: ...
 
 class Condition(_message.Message):
-    __slots__ = ("targets", "context")
+    __slots__ = ("targets", "context", "covariates")
+    class CovariatesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     TARGETS_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    COVARIATES_FIELD_NUMBER: _ClassVar[int]
     targets: _containers.RepeatedCompositeFieldContainer[Target]
     context: str
-    def __init__(self, targets: _Optional[_Iterable[_Union[Target, _Mapping]]] = ..., context: _Optional[str] = ...) -> None: ...
+    covariates: _containers.ScalarMap[str, str]
+    def __init__(self, targets: _Optional[_Iterable[_Union[Target, _Mapping]]] = ..., context: _Optional[str] = ..., covariates: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class CsrMatrix(_message.Message):
     __slots__ = ("rows", "columns", "indptr", "indices", "data")
