@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ import scipy.sparse as sp
 __all__ = [
     "CONTROL",
     "REQUIRED_OBS",
+    "Cells",
     "Condition",
     "PerturbationData",
     "Prediction",
@@ -242,6 +243,20 @@ class PerturbationData:
         """
         position = positions(self.obs, barcodes, dataset=self.dataset)
         return dataclasses.replace(self, x=self.x[position], obs=self.obs.iloc[position])
+
+
+class Cells(Protocol):
+    """Cells wherever they are: ``PerturbationData`` in memory, ``stores.CellFile`` on disk."""
+
+    @property
+    def genes(self) -> tuple[str, ...]: ...
+    @property
+    def obs(self) -> pd.DataFrame: ...
+    @property
+    def dataset(self) -> str: ...
+    @property
+    def hash(self) -> str: ...
+    def rows(self, index: np.ndarray) -> sp.csr_matrix: ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

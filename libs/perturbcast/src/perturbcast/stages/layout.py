@@ -21,8 +21,9 @@ from pathlib import Path
 
 from perturbcast import splits
 from perturbcast.errors import UsageError
-from perturbcast.schema import PerturbationData, Split
-from perturbcast.stores import CellFile, h5ad
+from perturbcast.schema import Cells, PerturbationData, Split
+from perturbcast.stores import h5ad
+from perturbcast.stores.cell_file import CellFile
 
 __all__ = ["ARTIFACTS", "PARTS", "dataset_file", "load_fold", "of_fold", "open_cells", "open_data", "split_files"]
 
@@ -77,6 +78,6 @@ def _data_file(split: Path, data: Path | None) -> Path:
     return data or dataset_file(splits.load(split_files(split)[0]).dataset)
 
 
-def load_fold(path: Path, data: PerturbationData | CellFile) -> Split:
+def load_fold(path: Path, data: Cells) -> Split:
     """One fold, checked against the dataset."""
     return splits.load(path, data=data)
