@@ -25,7 +25,7 @@ case $image in
     train)
         # every run is recorded with its commit
         apt-get update -q && apt-get install -y -q --no-install-recommends git && rm -rf /var/lib/apt/lists/*
-        pip install ./libs/perturbcast-client "./libs/perturbcast[train]" ./services/prediction
+        pip install ./libs/perturbcast-client "./libs/perturbcast[pipeline,train]" ./services/prediction
         ;;
     prediction)
         # what answering imports, a third of what the whole platform needs

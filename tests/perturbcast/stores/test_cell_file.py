@@ -174,6 +174,18 @@ def test_a_file_that_is_packed_otherwise_gives_the_same_rows(data, path, tmp_pat
     np.testing.assert_array_equal(CellFile.open(other).rows(rows).toarray(), data.x[rows].toarray())
 
 
+def test_a_chunk_that_was_left_unpacked_is_read_as_it_is(data, path, tmp_path):
+    """HDF5 leaves a chunk as it is where packing would make it larger, and marks it."""
+    other = tmp_path / "other.h5ad"
+    other.write_bytes(path.read_bytes())
+    with h5py.File(other, "r+") as file:
+        stored = file["X/data"]
+        chunk = np.zeros(stored.chunks, dtype="<f4")
+        chunk[: len(stored)] = stored[: len(chunk)]
+        stored.id.write_direct_chunk((0,), chunk.tobytes(), filter_mask=1)
+    np.testing.assert_array_equal(CellFile.open(other).rows(np.arange(50)).toarray(), data.x[:50].toarray())
+
+
 def test_a_damaged_chunk_is_an_error_and_not_other_numbers(path, tmp_path):
     damaged = tmp_path / "damaged.h5ad"
     damaged.write_bytes(path.read_bytes())

@@ -62,6 +62,13 @@ def test_a_position_saved_while_readers_are_ahead_resumes_the_same_stream(file, 
         assert_same(one, other)
 
 
+def test_what_other_processes_read_is_not_read_again_here(file):
+    cells = CellFile.open(file.path, check=False)
+    loader = make_loader(cells, workers=1, steps=7, controls=None)
+    assert [len(batch["rows"]) for batch in loader] == [32] * 7
+    assert cells.matrix._open is None
+
+
 def test_cells_in_memory_are_not_copied_to_other_processes(make_data):
     with pytest.raises(ValueError, match="'made' is held in memory, and each of 2 would hold it again"):
         make_loader(make_data(), workers=2)

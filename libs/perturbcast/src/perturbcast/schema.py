@@ -13,7 +13,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # whoever makes a table has imported it: it takes as long as 
 __all__ = [
     "CONTROL",
     "REQUIRED_OBS",
+    "Cells",
     "Condition",
     "PerturbationData",
     "Prediction",
@@ -282,6 +283,20 @@ class PerturbationData:
         """
         position = positions(self.obs, barcodes, dataset=self.dataset)
         return dataclasses.replace(self, x=self.x[position], obs=self.obs.iloc[position])
+
+
+class Cells(Protocol):
+    """Cells wherever they are: ``PerturbationData`` in memory, ``stores.CellFile`` on disk."""
+
+    @property
+    def genes(self) -> tuple[str, ...]: ...
+    @property
+    def obs(self) -> pd.DataFrame: ...
+    @property
+    def dataset(self) -> str: ...
+    @property
+    def hash(self) -> str: ...
+    def rows(self, index: np.ndarray) -> sp.csr_matrix: ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,7 @@ import json
 from pathlib import Path
 
 from perturbcast.errors import UsageError
-from perturbcast.schema import Condition, PerturbationData, SharedPerturbations, Split
-from perturbcast.stores import CellFile
+from perturbcast.schema import Cells, Condition, SharedPerturbations, Split
 from perturbcast.stores.atomic import write_bytes, write_json
 
 __all__ = ["freeze", "load"]
@@ -43,7 +42,7 @@ def freeze(split: Split, path: Path) -> None:
     write_json(path, record)
 
 
-def load(path: Path, *, data: PerturbationData | CellFile | None = None) -> Split:
+def load(path: Path, *, data: Cells | None = None) -> Split:
     """Read a frozen split and check every hash.
 
     Args:

@@ -24,8 +24,9 @@ from pathlib import Path
 
 from perturbcast import splits
 from perturbcast.errors import UsageError
-from perturbcast.schema import PerturbationData, Split
-from perturbcast.stores import CellFile, h5ad
+from perturbcast.schema import Cells, PerturbationData, Split
+from perturbcast.stores import h5ad
+from perturbcast.stores.cell_file import CellFile
 
 __all__ = [
     "ARTIFACTS",
@@ -102,6 +103,6 @@ def open_cells(split: Path, data: Path | None) -> CellFile:
     return CellFile.open(data_file(split, data))
 
 
-def load_fold(path: Path, data: PerturbationData | CellFile) -> Split:
+def load_fold(path: Path, data: Cells) -> Split:
     """One fold, checked against the dataset."""
     return splits.load(path, data=data)

@@ -15,35 +15,21 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from perturbcast.schema import positions
+from perturbcast.schema import Cells, positions
 from perturbcast.stores.block_order import BLOCK, WINDOW, BlockOrder
 from perturbcast.stores.matched_controls import ControlGroups
 
-__all__ = ["POOL", "CellBatch", "CellReader", "Cells", "part_rows"]
+__all__ = ["POOL", "CellBatch", "CellReader", "part_rows"]
 
 POOL = 512  # controls of a group that are held at once
 LABELS = ("perturbation", "context")
 _MATCH = 4  # what a draw is for, beside those of ``block_order`` and ``matched_controls``
-
-
-class Cells(Protocol):
-    """Where cells are read from: a ``PerturbationData`` in memory or a ``CellFile``."""
-
-    @property
-    def genes(self) -> tuple[str, ...]: ...
-    @property
-    def obs(self) -> pd.DataFrame: ...
-    @property
-    def dataset(self) -> str: ...
-    @property
-    def hash(self) -> str: ...
-    def rows(self, index: np.ndarray) -> sp.csr_matrix: ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
