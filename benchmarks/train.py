@@ -171,7 +171,8 @@ def read_ours(path: Path, rows: int, *, matched: bool, on_disk: bool) -> tuple[f
     """Our reader."""
     import torch
 
-    from perturbcast.stores import CellFile, CellReader, h5ad, part_rows
+    from perturbcast.stores import CellFile, h5ad
+    from perturbcast.stores.cell_reader import CellReader, part_rows
     from perturbcast.training.cell_loader import CellLoader
 
     torch.set_num_threads(1)

@@ -33,7 +33,7 @@ BROUGHT_BY = {
     "yaml": "pyyaml",
 }
 # not met while answering: stages that make models, graphs and features that are read when one is fitted
-ON_DEMAND = {"anndata", "h5py", "networkx", "pooch", "pytorch_lightning", "torch"}
+ON_DEMAND = {"anndata", "h5py", "networkx", "numba", "pooch", "pytorch_lightning", "torch"}
 # loaded by name, so that no import statement shows them
 BY_NAME = {"alembic", "sqlalchemy", "sqlparse", "rich", "typer", "pyyaml"}
 

@@ -160,9 +160,9 @@ def test_a_preset_runs_and_what_is_no_longer_run_is_no_longer_scored(output, che
 
 def test_metrics_and_plots_are_useful(output, checkout):
     shown = run("dvc", "metrics", "show", "--md", cwd=checkout)
-    assert f"{SPLIT}.mean_delta.perturbench.rmse_average" in shown
+    assert f"{SPLIT}.additive.perturbench.rmse_average" in shown
     run("dvc", "plots", "show", "-o", "plots", cwd=checkout)
-    assert "mean_delta" in (checkout / "plots/index.html").read_text()
+    assert "additive" in (checkout / "plots/index.html").read_text()
 
 
 def test_a_failed_step_fails_the_demo(output, checkout, root, client_python):

@@ -145,6 +145,7 @@ def test_datasets_lists_where_each_file_is(call, shared, monkeypatch):
     assert {name: row["state"] for name, row in rows.items()} == {
         "gasperini2019": "found",
         "kang2018": "found",
+        "kang2018_unperturbed": "found",
         "norman2019_mcfaline2023": "found",
         "op3_2023": "found",
         "papalexi2021": "found",

@@ -255,7 +255,7 @@ def test_what_a_model_is_made_of_changes_with_its_files_alone(call, tmp_path):
     (tmp_path / "source").mkdir()
     (tmp_path / "source/control.py").write_text("# of a checkout\n")
     assert call("modules", "--source", "source", "--out", "code").code == 0
-    changed = [name for name in before if (tmp_path / "code" / name).read_bytes() != before[name]]
+    changed = [name for name in sorted(before) if (tmp_path / "code" / name).read_bytes() != before[name]]
     assert changed == ["control.json", "sets.json"]
 
 

@@ -116,7 +116,8 @@ def test_a_sample_takes_all_where_all_fit_and_equal_shares_where_not(data, path)
 MEASURE = """
 import json, pathlib, sys
 from perturbcast.schema import Condition
-from perturbcast.stores import CellFile, CellReader, effects, part_rows
+from perturbcast.stores import CellFile, effects
+from perturbcast.stores.cell_reader import CellReader, part_rows
 
 def read(path):
     cells = CellFile.open(pathlib.Path(path))

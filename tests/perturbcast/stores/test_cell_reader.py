@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from perturbcast.schema import CONTROL, Condition
-from perturbcast.stores import CellFile, CellReader, effects, h5ad, part_rows
+from perturbcast.stores import CellFile, effects, h5ad
 from perturbcast.stores.block_order import BlockOrder
+from perturbcast.stores.cell_reader import CellReader, part_rows
 from perturbcast.stores.matched_controls import ControlGroups
 
 

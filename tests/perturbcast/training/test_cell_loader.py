@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from perturbcast.stores import CellFile, CellReader, h5ad, part_rows
+from perturbcast.stores import CellFile, h5ad
+from perturbcast.stores.cell_reader import CellReader, part_rows
 from perturbcast.training.cell_loader import CellLoader
 
 

@@ -56,7 +56,7 @@ class Service:
 
     @property
     def log(self) -> str:
-        return (self.folder / "stderr").read_text()
+        return (self.folder / "stderr").read_text(errors="replace")  # gRPC prints what it was sent
 
     @property
     def output(self) -> str:

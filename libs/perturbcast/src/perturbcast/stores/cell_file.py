@@ -12,16 +12,18 @@ import itertools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 
 from perturbcast.errors import UsageError
 from perturbcast.schema import label_digest, positions
 from perturbcast.stores.chunked_array import ChunkedArray
 from perturbcast.stores.h5ad import meta_of
+
+if TYPE_CHECKING:  # whoever makes a table has imported it
+    import pandas as pd
 
 __all__ = ["CellFile", "MatrixFile"]
 

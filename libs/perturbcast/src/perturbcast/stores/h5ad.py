@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 
 from perturbcast.errors import UsageError
@@ -23,6 +22,7 @@ from perturbcast.stores.atomic import replacing
 
 if TYPE_CHECKING:  # imported when a file is read or written: it takes a third of a second
     import anndata
+    import pandas as pd
 
 __all__ = ["GENE_COLUMNS", "meta_of", "read", "read_anndata", "write"]
 
@@ -39,6 +39,7 @@ def write(data: PerturbationData, path: Path, *, counts: sp.csr_matrix | None = 
         counts: [cell, gene] raw counts, where they exist.
     """
     import anndata
+    import pandas as pd
 
     meta = {
         key: json.dumps(value, sort_keys=True) if key in AS_TEXT else _plain(value)

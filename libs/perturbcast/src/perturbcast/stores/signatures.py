@@ -6,11 +6,15 @@ delta is the signature itself; nothing about the spread of cells can be asked of
 
 from __future__ import annotations
 
-import anndata
-import pandas as pd
+from typing import TYPE_CHECKING
+
 import scipy.sparse as sp
 
 from perturbcast.schema import CONTROL
+
+if TYPE_CHECKING:  # who asks whether data are signatures needs neither
+    import anndata
+    import pandas as pd
 
 __all__ = ["UNIT", "complete", "neutral_controls"]
 
@@ -49,6 +53,8 @@ def neutral_controls(obs: pd.DataFrame, x: sp.csr_matrix, steps: list[str]) -> t
     Raises:
         ValueError: a condition has more than one row, or a row is a control already.
     """
+    import pandas as pd
+
     repeated = obs.duplicated(["perturbation", "context"])
     if repeated.any() or obs["is_control"].any():
         first = obs[repeated | obs["is_control"]].iloc[0]
