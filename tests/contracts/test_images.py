@@ -148,8 +148,8 @@ def test_the_example_site_names_the_image_that_is_built(root):
     assert Site.model_validate(yaml.safe_load(uncommented)).image == "artifacts/images/train.sif"
 
 
-# Fields of serving.kserve.io/v1beta1 that the manifest uses, and their limits: config/crd and
-# pkg/apis/serving/v1beta1/{component,predictor,predictor_custom}.go of KServe (Apache-2.0), release 0.13.
+# Fields of serving.kserve.io/v1beta1 that the manifest uses; the limits of scaling are those of
+# pkg/apis/serving/v1beta1/component.go of KServe (Apache-2.0).
 NUMBER = {"type": "integer", "minimum": 0}
 INFERENCE_SERVICE = {
     "type": "object",
