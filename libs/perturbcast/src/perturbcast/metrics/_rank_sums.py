@@ -39,10 +39,11 @@ def _place(
     for i in range(len(data)):
         x = data[i]
         if x != 0:
-            k = position[genes[i]]
+            gene = genes[i]
+            k = position[gene]
             values[k] = x
             groups[k] = group
-            position[genes[i]] = k + 1
+            position[gene] = k + 1
 
 
 def _rank_sums(
@@ -85,6 +86,10 @@ def _rank_sums(
             x = values[i]
             while left < high and controls[left] < x:
                 left += 1
+            if (i + 1 == last or values[i + 1] != x) and (left == high or controls[left] != x):  # tied with nothing
+                u[gene, groups[i]] += (left - low) + (zeros if x > 0 else 0.0)
+                i += 1
+                continue
             right = left
             while right < high and controls[right] == x:
                 right += 1
