@@ -11,22 +11,8 @@ import pandas as pd
 import pytest
 
 HEAVY = (
-    *(
-        "numba",
-        "pandas",
-        "anndata",
-        "zarr",
-        "dask",
-        "mlflow",
-        "torch",
-        "matplotlib",
-        "rich",
-        "pydantic",
-        "numpy.ma.core",
-        "pyarrow",
-        "requests",
-    ),
-    *("scipy.stats", "scipy.spatial", "scipy.linalg", "numpy.f2py.crackfortran", "numpy.testing._private"),
+    *("numba", "pandas", "anndata", "zarr", "dask", "mlflow", "torch", "matplotlib", "rich", "pyarrow", "requests"),
+    *("pydantic", "scipy.stats", "scipy.spatial", "scipy.linalg", "numpy.f2py.crackfortran", "numpy.testing._private"),
 )
 
 
