@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import queue
 import signal
 import socket
@@ -19,9 +20,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from perturbcast import catalog, schema, splits
 from perturbcast.calibration import calibrated_variance, generator_of, sample_cells
+from perturbcast.stages import serve
 from perturbcast.training import fit, load_model, save_model
 from perturbcast_client import Condition, UnavailableError, Wanted, connect
-from prediction_service.server import ServerConfig
+from prediction_service.server import ServerConfig, run
 
 SCRIPT = Path(__file__).with_name("serve_fake.py")
 SLOW = Condition.from_label("SLOW", "B cells")
@@ -96,6 +98,14 @@ def test_a_trained_model_answers_as_offline_to_the_last_bit(start_service, model
     )
     assert sampled.cells.tobytes() == expected.tobytes(), "cells of a train context need none of the caller's"
     assert end(service.process) == 0
+
+
+def test_the_command_offers_the_defaults_of_the_service():
+    """They stand in two places: the platform does not import a service."""
+    offered, own = (inspect.signature(function).parameters for function in (serve.command, run))
+    both = [name for name in offered if name in own]
+    assert {"max_concurrent", "max_cells", "workers", "port"} <= set(both)
+    assert {name: offered[name].default for name in both} == {name: own[name].default for name in both}
 
 
 def test_a_half_written_model_directory_starts_nothing(model_directory, tmp_path):

@@ -38,7 +38,7 @@ def command(
     max_cells: Annotated[int, typer.Option(help="Most control cells of a request.")] = 200_000,
     max_concurrent: Annotated[
         int, typer.Option(help="Calls let in at the same time; further ones are told when to ask again.")
-    ] = 64,
+    ] = 128,
     workers: Annotated[int, typer.Option(help="Batches that are computed at the same time.")] = 2,
     metrics_port: Annotated[
         int | None, typer.Option(help="Port of the Prometheus endpoint on loopback; 0 takes a free one.")
