@@ -92,14 +92,7 @@ def gene_graphs(names: str, data: PerturbationData) -> list[GeneGraph]:
 
 def scored(measured: Effects, delta: np.ndarray) -> dict[str, list[float | None]]:
     """The metrics of a prediction, per condition; None where undefined."""
-    truth = Truth(
-        conditions=measured.conditions,
-        genes=measured.genes,
-        mean=measured.mean,
-        control=measured.control,
-        error=measured.error,
-    )
-    comparison = Comparison(truth=truth, predicted=measured.control + delta)
+    comparison = Comparison(truth=Truth.of(measured), predicted=measured.control + delta)
     by_id = {measure.metric.id: measure for measure in panel("all")}
     found = {}
     for metric in METRICS:

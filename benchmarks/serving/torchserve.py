@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from serving.measure import Ask, Server, running
 from torchserve_backend.archive import write_archive
 from torchserve_backend.packing import pack, unpack
 from torchserve_backend.remote_model import PREDICTIONS
-from torchserve_backend.supervisor import SETTINGS
+from torchserve_backend.supervisor import SETTINGS, free_ports
 from torchserve_backend.wire import torchserve_pb2 as pb
 
 __all__ = ["asking", "torchserve"]
@@ -33,7 +32,7 @@ def torchserve(directory: Path, python: Path, folder: Path) -> Iterator[Server]:
     """TorchServe with the model directory as ``model``; it answers when this returns."""
     write_archive(directory, folder / "store" / "model.mar", name="model")
     (folder / "tmp").mkdir()
-    ports = _free_ports(5)
+    ports = free_ports(5)
     settings = {
         **SETTINGS,
         "disable_token_authorization": "true",
@@ -84,14 +83,3 @@ async def asking(
             if "notes" not in unpack(reply.prediction)[0]:
                 raise RuntimeError(f"TorchServe answers with a prediction; it said {unpack(reply.prediction)[0]}.")
             return ask
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()

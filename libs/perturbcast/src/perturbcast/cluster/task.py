@@ -17,7 +17,7 @@ from typing import Any
 from perturbcast.cluster.plan import Plan, Stage
 from perturbcast.stores.atomic import write_json
 
-__all__ = ["AGAIN", "content", "head", "record_file", "run_task"]
+__all__ = ["AGAIN", "content", "head", "record_file", "run_task", "sha256_of"]
 
 AGAIN = 75  # EX_TEMPFAIL of sysexits.h: saved itself, shall be run again
 PASSED_ON = (signal.SIGUSR1, signal.SIGTERM)
@@ -105,11 +105,12 @@ def head() -> str:
 
 
 def content(paths: Sequence[str]) -> dict[str, str]:
-    """Path -> sha256 of a file, or over the names and hashes of a folder's files; empty where there is nothing."""
-    return {path: _hash(Path(path)) for path in paths}
+    """Path -> ``sha256_of``."""
+    return {path: sha256_of(Path(path)) for path in paths}
 
 
-def _hash(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Of a file's content, or over the names and hashes of a folder's files; empty where there is nothing."""
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -117,5 +118,5 @@ def _hash(path: Path) -> str:
         return ""
     digest = hashlib.sha256()
     for file_path in sorted(p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
-        digest.update(f"{file_path.relative_to(path).as_posix()}\0{_hash(file_path)}\n".encode())
+        digest.update(f"{file_path.relative_to(path).as_posix()}\0{sha256_of(file_path)}\n".encode())
     return digest.hexdigest()

@@ -10,9 +10,8 @@ from __future__ import annotations
 import scipy.sparse as sp
 
 from perturbcast.datasets.source import ImportConfig as Config
-from perturbcast.datasets.source import Source, import_source
+from perturbcast.datasets.source import Source, import_source, signature_mapping
 from perturbcast.schema import PerturbationData
-from perturbcast.stores.contract import ColumnMapping
 
 __all__ = ["SOURCE", "Config", "build"]
 
@@ -26,15 +25,7 @@ SOURCE = Source(
     file_name="op3_2023_pbmc_drug_signatures.h5ad",
     sha256="f7f77240b110bb8c9806f11fe1d24d2809ac04acc93537496a2d95481c0b81d5",
     perturbation_type="drug",
-    mapping=ColumnMapping(
-        perturbation="perturbation",
-        context="context",
-        control=(),
-        separator="",
-        kind="signatures",
-        scale="signatures: rank of logFC x -log10(adjusted p) against control, 1 (most up) to -1 (most down); no "
-        "fold changes",
-    ),
+    mapping=signature_mapping(),
 )
 
 

@@ -113,6 +113,24 @@ class ImportConfig:
     min_cells: int = 20
 
 
+def signature_mapping(*, missing: str = "") -> ColumnMapping:
+    """Columns of a file of rank signatures, one row per drug and context.
+
+    Args:
+        missing: layer that marks missing values; empty where none are.
+    """
+    return ColumnMapping(
+        perturbation="perturbation",
+        context="context",
+        control=(),
+        separator="",
+        kind="signatures",
+        scale="signatures: rank of logFC x -log10(adjusted p) against control, 1 (most up) to -1 (most down); no "
+        "fold changes",
+        missing=missing,
+    )
+
+
 def import_source(source: Source, config: ImportConfig) -> tuple[PerturbationData, sp.csr_matrix | None]:
     """Find, read and convert a dataset; the cells on the contract, and raw counts where it has them.
 

@@ -11,9 +11,8 @@ from __future__ import annotations
 import scipy.sparse as sp
 
 from perturbcast.datasets.source import ImportConfig as Config
-from perturbcast.datasets.source import Source, import_source
+from perturbcast.datasets.source import Source, import_source, signature_mapping
 from perturbcast.schema import PerturbationData
-from perturbcast.stores.contract import ColumnMapping
 
 __all__ = ["SOURCE", "Config", "build"]
 
@@ -27,16 +26,7 @@ SOURCE = Source(
     file_name="tahoe100m_drug_signatures.h5ad",
     sha256="ac90a0e52f5b5ac20d45371b374be86940a7cac061109b54473f0c10c3aea7d9",
     perturbation_type="drug",
-    mapping=ColumnMapping(
-        perturbation="perturbation",
-        context="context",
-        control=(),
-        separator="",
-        kind="signatures",
-        scale="signatures: rank of logFC x -log10(adjusted p) against control, 1 (most up) to -1 (most down); no "
-        "fold changes",
-        missing="missing",
-    ),
+    mapping=signature_mapping(missing="missing"),
 )
 
 

@@ -10,11 +10,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from perturbcast.encoders.encoder import Encoder
@@ -79,13 +77,8 @@ def load(directory: Path) -> Encoder:
         ValueError: it is half-written, was changed, or was written by another format.
     """
     sealed_directory.verify(directory, KIND)
-    try:
-        record = json.loads((directory / "config.json").read_text())
-        if record["format"] != FORMAT:
-            raise ValueError(
-                f"This version reads encoders of format {FORMAT}; {directory} is {record['format']!r}. "
-                "Use the version of perturbcast that wrote it, or pretrain it again."
-            )
+    with sealed_directory.reading(directory, KIND, FORMAT):
+        record = sealed_directory.config_of(directory, KIND, FORMAT)
         tensors = load_file(directory / "model.safetensors")
         return Encoder(
             objective=record["objective"],
@@ -97,7 +90,3 @@ def load(directory: Path) -> Encoder:
             cells=tensors["cells"],
             provenance=record["provenance"],
         )
-    except (json.JSONDecodeError, KeyError, SafetensorError) as error:
-        raise ValueError(
-            KIND.changed.format(f"a file is not of format {FORMAT} ({type(error).__name__}: {error}) in {directory}")
-        ) from error

@@ -103,16 +103,7 @@ def measure(
     moved = [drawn(key, pool, limit=MAX_MOVED, seed=0) for key, pool in zip(keys, every, strict=True)]
     stand_ins = MeasuredCells(x=data.x, rows=moved, keys=keys)
     own = MeasuredCells(x=data.x, rows=_rows(data, cells=cells, conditions=conditions), keys=keys)
-    truth = Truth(
-        conditions=tuple(conditions),
-        genes=data.genes,
-        mean=measured.mean,
-        control=measured.control,
-        error=measured.error,
-        cells=own,
-        control_cells=tested,
-        train_mean=train_mean,
-    )
+    truth = Truth.of(measured, cells=own, control_cells=tested, train_mean=train_mean)
     smallest = min(0.0, float(data.x.data.min(initial=0.0)))
     return Measured(
         truth=truth,

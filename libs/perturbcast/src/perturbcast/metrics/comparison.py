@@ -11,13 +11,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Hashable, Mapping
 from functools import cached_property
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.special import ndtr
 
 from perturbcast.schema import Condition
+
+if TYPE_CHECKING:
+    from perturbcast.stores import Effects
 
 __all__ = ["Cells", "CellsByGene", "Comparison", "CountedCells", "Means", "Truth", "cell_count", "drawn_genes"]
 
@@ -110,6 +113,18 @@ class Truth:
     stored_mean: np.ndarray | None = None
     stored_control: np.ndarray | None = None
     _shared: dict[Hashable, Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, effects: Effects, **more: Any) -> Truth:
+        """The truth that measured effects are; ``more`` is given to the attributes that they do not have."""
+        return cls(
+            conditions=effects.conditions,
+            genes=effects.genes,
+            mean=effects.mean,
+            control=effects.control,
+            error=effects.error,
+            **more,
+        )
 
     def __post_init__(self) -> None:
         _check(

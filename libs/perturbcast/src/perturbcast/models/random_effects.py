@@ -30,6 +30,7 @@ Axes: P train conditions, K effects, G genes.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Self
 
@@ -159,8 +160,7 @@ class Model:
     def predict(self, conditions: Sequence[Condition], *, control: np.ndarray) -> Response:
         """The posterior mean of each condition; rows do not depend on each other."""
         covariance = np.tensordot(self.size / self.scale, self._blocks(conditions, control), axes=1)
-        known = {target for pair in self.pairs for target in Condition(*pair).targets}
-        new = [[target for target in condition.targets if target not in known] for condition in conditions]
+        new = [[target for target in condition.targets if target not in self._known] for condition in conditions]
         return Response(
             delta=covariance @ self.answer,
             variance=np.tile(self.variance, (len(conditions), 1)),
@@ -169,14 +169,23 @@ class Model:
             ),
         )
 
+    @functools.cached_property
+    def _train(self) -> list[Condition]:
+        """Train conditions; made once, because a server asks for a few others many times."""
+        return [Condition(*pair) for pair in self.pairs]
+
+    @functools.cached_property
+    def _known(self) -> set[str]:
+        return {target for condition in self._train for target in condition.targets}
+
     @property
     def _train_profiles(self) -> np.ndarray:
         return self.profiles[[self.contexts.index(context) for _, context in self.pairs]]
 
     def _blocks(self, conditions: Sequence[Condition], profiles: np.ndarray) -> np.ndarray:
         """B [K, asked, P], not scaled, for conditions with control profiles [asked, gene]."""
-        train = [Condition(*pair) for pair in self.pairs]
-        names = sorted({target for c in (*train, *conditions) for target in c.targets})
+        train = self._train
+        names = sorted(self._known | {target for condition in conditions for target in condition.targets})
         place = {name: i for i, name in enumerate(names)}
         hot = [np.zeros((len(group), len(names))) for group in (conditions, train)]
         for rows, group in zip(hot, (conditions, train), strict=True):

@@ -7,13 +7,13 @@ sees it, and the next 'dvc repro' trains the models that read it.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from perturbcast import catalog
+from perturbcast.cluster.task import sha256_of
 from perturbcast.stages.params import DEFAULT, model_plugin, read
 from perturbcast.stores.atomic import write_json
 from perturbcast.stores.data_folders import located
@@ -38,20 +38,10 @@ def command(
         module = source / f"{plugin}.py" if source else None
         if module is None or not module.is_file():
             module = Path(str(catalog.load("models", plugin).__file__))
-        write_json(out / f"{name}.json", {"plugin": plugin, "module": _sha256([module]), "files": _files(config)})
+        write_json(out / f"{name}.json", {"plugin": plugin, "module": sha256_of(module), "files": _files(config)})
 
 
 def _files(config: Any) -> dict[str, str]:
     """Field -> sha256 of the file that it names, or of all files of the folder; 'absent' where there is none."""
     named = {field: located(str(getattr(config, field))) for field in FILES if getattr(config, field, "")}
-    return {
-        field: _sha256(sorted(p for p in (path, *path.rglob("*")) if p.is_file())) if path.exists() else "absent"
-        for field, path in named.items()
-    }
-
-
-def _sha256(paths: list[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return {field: sha256_of(path) or "absent" for field, path in named.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,9 +12,9 @@ import typer
 from perturbcast import catalog, encoders
 from perturbcast.schema import PerturbationData
 from perturbcast.stages.layout import load_fold, split_files
+from perturbcast.stages.learning import learning
 from perturbcast.stages.params import options
 from perturbcast.stages.training_options import (
-    AGAIN,
     Accelerator,
     CheckpointEvery,
     Checkpoints,
@@ -63,28 +62,21 @@ def command(
     code 75 ('again'); the same command goes on from it and ends in the same bytes.
     """
     config = catalog.configure("encoders", objective, options(context.args))
-    from perturbcast.training.lightning import Interrupted, Learner  # here, so that --help does without torch
-    from perturbcast.training.pretraining import METRIC, pretrain
+    from perturbcast.training.pretraining import METRIC, pretrain  # here, so that --help does without torch
 
     kept = checkpoints or out.with_name(f".{out.name}.checkpoints")
     for name, cells in _cells(data, split):
         target = out / name if name else out
-        learner = Learner(
+        with learning(
+            str(target),
             folder=kept / name,
             accelerator=accelerator,
             devices=devices,
             num_nodes=num_nodes,
             precision=precision,
             checkpoint_every=checkpoint_every,
-            progress=sys.stderr.isatty(),
-        )
-        try:
+        ) as learner:
             encoder = pretrain(cells, objective=objective, config=config, seed=seed, learner=learner)
-        except Interrupted as stopped:
-            typer.echo(str(stopped), err=True)
-            raise typer.Exit(AGAIN) from stopped
-        for step in learner.resumed:
-            typer.echo(f"{target}: went on from step {step}", err=True)
         if not learner.is_first:
             continue
         curves = {"loss": learner.history, METRIC: learner.looks}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +13,7 @@ import typer
 
 from perturbcast import splits, tracking
 from perturbcast.schema import Split, canonical_hash
+from perturbcast.stages.commit import commit
 from perturbcast.stages.layout import ARTIFACTS, split_files
 from perturbcast.stages.progress import track
 from perturbcast.stages.resources import of_model
@@ -101,7 +101,6 @@ def _run(
 
 
 def _tags(model: TrainedModel, folds: list[Split]) -> dict[str, str]:
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     return {
         "dataset": model.dataset,
         "data_sha256": model.dataset_hash,
@@ -109,7 +108,7 @@ def _tags(model: TrainedModel, folds: list[Split]) -> dict[str, str]:
         "config_sha256": canonical_hash(
             {"plugin": model.plugin, "parameters": dict(model.parameters), "seed": model.seed}
         ),
-        "commit": commit.stdout.strip() or "not a git checkout",
+        "commit": commit(),
         "versions": json.dumps({package: version(package) for package in VERSIONS}),
         "command": " ".join(sys.argv),
     }

@@ -18,9 +18,9 @@ from perturbcast.stages.layout import ARTIFACTS
 from perturbcast.stages.params import DEFAULT
 from perturbcast.stages.suite_finish import conclude, show
 from perturbcast.stages.suite_pool import run_here
-from perturbcast.stages.suite_run import AGAIN, perform, reset
+from perturbcast.stages.suite_run import AGAIN, perform
 from perturbcast.stages.suite_start import advance, start
-from perturbcast.suites import SuiteFolder, failure, record_of
+from perturbcast.suites import SuiteFolder, failure, forget, record_of
 
 __all__ = ["commands_of"]
 
@@ -59,7 +59,7 @@ def commands_of(kind: str) -> typer.Typer:
         if retry:
             for one in folder.runs():
                 if record_of(one) is not None and failure(one) is not None:
-                    reset(one)
+                    forget(one)
         if site is not None:
             from perturbcast.stages.submit import read_site
             from perturbcast.stages.suite_jobs import submit

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from perturbcast.schema import canonical_hash
 from perturbcast.stages.leaderboard import ORACLES
-from perturbcast.stages.suite_run import log_of, open_test
+from perturbcast.stages.suite_run import open_test
 from perturbcast.stores.atomic import write_bytes, write_json
 from perturbcast.suites import Scorecard, SuiteFolder, choose, failure, finalists
 
@@ -71,7 +71,7 @@ def show(folder: SuiteFolder, card: Scorecard, board: dict[str, Any]) -> None:
             console.print(f"{len(ranked) - SHOWN} more in {folder.path / 'scorecard.csv'}", highlight=False)
     for run in folder.runs():
         if why := failure(run):
-            console.print(f"failed: {run.label}: {why.splitlines()[0]} ({log_of(run)})", soft_wrap=True, markup=False)
+            console.print(f"failed: {run.label}: {why.splitlines()[0]} ({run.log})", soft_wrap=True, markup=False)
     commits = {row["commit"] for row in card.rows if row["commit"]}
     if len(commits) > 1:
         console.print(f"note: the rows come from {len(commits)} commits; see scorecard.json", highlight=False)

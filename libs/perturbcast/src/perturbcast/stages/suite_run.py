@@ -10,25 +10,24 @@ import os
 import platform
 import shlex
 import signal
-import subprocess
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
 import typer
 
 from perturbcast import catalog, splits
+from perturbcast.stages.commit import commit
 from perturbcast.stages.layout import split_files
-from perturbcast.stages.train import AGAIN
+from perturbcast.stages.training_options import AGAIN
 from perturbcast.stores.atomic import write_json
 from perturbcast.suites import Run, SuiteFolder, record_of
 from perturbcast.suites.ledger import DONE, FAILED, taken, write_record
 
-__all__ = ["AGAIN", "call", "commands", "log_of", "module_of", "open_test", "perform", "provenance", "reset"]
+__all__ = ["AGAIN", "call", "commands", "module_of", "open_test", "perform", "provenance"]
 
 VERSIONS = ("perturbcast", "numpy", "scipy", "pandas")
 SLURM = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT")
@@ -82,7 +81,7 @@ def perform(folder: SuiteFolder, run: Run) -> int:
         spent = json.loads(spent_file.read_text()) if spent_file.is_file() else {}
         words = commands(folder, run)
         state, reason = DONE, ""
-        with taken(spent) as used, (run.directory / "log.txt").open("a") as log, _into(log):
+        with taken(spent) as used, run.log.open("a") as log, _into(log):
             try:
                 with _limited(folder.section.budget.seconds, spent=spent.get("wall_s", 0.0)):
                     for command in words:
@@ -154,9 +153,8 @@ def _limited(seconds: float | None, *, spent: float) -> Iterator[None]:
 
 def provenance(run: Run, words: Sequence[Sequence[str]]) -> dict[str, Any]:
     """What a record says of where its numbers come from: commands, commit, versions, hashes, machine."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     found: dict[str, Any] = {
-        "commit": commit.stdout.strip() or "not a git checkout",
+        "commit": commit(),
         "versions": {package: version(package) for package in VERSIONS} | {"python": platform.python_version()},
         "commands": [shlex.join(["perturbcast", *command]) for command in words],
         "command_line": shlex.join(sys.argv),
@@ -173,11 +171,6 @@ def provenance(run: Run, words: Sequence[Sequence[str]]) -> dict[str, Any]:
     return found
 
 
-def reset(run: Run) -> None:
-    """Forget how a run ended, so that it is run again."""
-    (run.directory / "record.json").unlink(missing_ok=True)
-
-
 def open_test(folder: SuiteFolder, run: Run) -> None:
     """Predict and score the test part of a finalist, once.
 
@@ -186,15 +179,10 @@ def open_test(folder: SuiteFolder, run: Run) -> None:
     """
     if (run.evaluation("test") / "provenance.json").is_file():
         return
-    with (run.directory / "log.txt").open("a") as log, _into(log):
+    with run.log.open("a") as log, _into(log):
         for command in _scored(folder, run, "test", bounds=True):
             code = call(command)
             if code:
                 raise ValueError(
                     f"'perturbcast {command[0]}' of {run.label} ended with exit code {code}. See {log.name}."
                 )
-
-
-def log_of(run: Run) -> Path:
-    """What a run said."""
-    return run.directory / "log.txt"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import shutil
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,12 +11,12 @@ import typer
 
 from perturbcast import catalog
 from perturbcast.stages.layout import load_fold, open_cells, open_data, split_files
+from perturbcast.stages.learning import learning
 from perturbcast.stages.model_inputs import encoder_of, graphs_of
 from perturbcast.stages.params import model_plugin, options
 from perturbcast.stages.progress import track
 from perturbcast.stages.resources import is_first_process, recorded
 from perturbcast.stages.training_options import (
-    AGAIN,
     Accelerator,
     CheckpointEvery,
     Checkpoints,
@@ -94,24 +93,16 @@ def command(
             if is_first_process():
                 save_model(ready(), out / f"fold_{fold.fold}")
             continue
-        from perturbcast.training.lightning import Interrupted, Learner  # the other models do without torch
-
-        learner = Learner(
+        with learning(
+            f"fold {fold.fold}",
             folder=kept / f"fold_{fold.fold}",
             accelerator=accelerator,
             devices=devices,
             num_nodes=num_nodes,
             precision=precision,
             checkpoint_every=checkpoint_every,
-            progress=sys.stderr.isatty(),
-        )
-        try:
+        ) as learner:
             fitted = ready(learner=learner, validation=held_out(cells, fold, metric=stop_by))
-        except Interrupted as stopped:
-            typer.echo(str(stopped), err=True)
-            raise typer.Exit(AGAIN) from stopped
-        for step in learner.resumed:
-            typer.echo(f"fold {fold.fold}: went on from step {step}", err=True)
         if learner.is_first:  # every process of a distributed run holds the same weights; one writes them
             save_model(fitted, out / f"fold_{fold.fold}")
     if by_gradient:

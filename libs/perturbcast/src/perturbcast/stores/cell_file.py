@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import scipy.sparse as sp
 
-from perturbcast.errors import UsageError
 from perturbcast.schema import label_digest, positions
 from perturbcast.stores.chunked_array import ChunkedArray
-from perturbcast.stores.h5ad import meta_of
+from perturbcast.stores.h5ad import check_content, meta_of, require
 
 if TYPE_CHECKING:  # whoever makes a table has imported it
     import pandas as pd
@@ -61,11 +60,7 @@ class CellFile:
             UsageError: there is no such file.
             ValueError: it is not on the data contract, or its content is not what its hash says.
         """
-        if not path.is_file():
-            raise UsageError(
-                f"A dataset is an .h5ad file; {path} does not exist. Make it with 'perturbcast import', "
-                "'perturbcast import-h5ad' or 'perturbcast simulate'."
-            )
+        require(path)
         import h5py  # here: stages that read no file start sooner
         from anndata.io import read_elem
 
@@ -92,16 +87,9 @@ class CellFile:
             matrix=MatrixFile(path, start),
         )
         if check:
-            found._check()
+            content = label_digest(found.matrix.digest(), found.genes, obs).hexdigest()
+            check_content(path, found=content, said=found.hash)
         return found
-
-    def _check(self) -> None:
-        found = label_digest(self.matrix.digest(), self.genes, self.obs).hexdigest()
-        if found != self.hash:
-            raise ValueError(
-                f"A dataset is not edited after import; {self.path} has content {found[:12]} but says "
-                f"{self.hash[:12]}. Import it again, or restore it with 'dvc checkout'."
-            )
 
     @property
     def dataset(self) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # imported when a file is read or written: it takes a third o
     import anndata
     import pandas as pd
 
-__all__ = ["GENE_COLUMNS", "meta_of", "read", "read_anndata", "write"]
+__all__ = ["GENE_COLUMNS", "check_content", "meta_of", "read", "read_anndata", "require", "write"]
 
 AS_TEXT = ("targets", "perturbation_type")  # their keys are labels, which HDF5 would split at a slash
 GENE_COLUMNS = ("ensembl_id", "symbol")  # lists by gene in ``meta``, columns of ``var`` in the file
@@ -86,11 +86,7 @@ def read(path: Path) -> PerturbationData:
         UsageError: there is no such file.
         ValueError: the file is not on the data contract, or its content is not what its hash says.
     """
-    if not path.is_file():
-        raise UsageError(
-            f"A dataset is an .h5ad file; {path} does not exist. Make it with 'perturbcast import', "
-            "'perturbcast import-h5ad' or 'perturbcast simulate'."
-        )
+    require(path)
     adata = read_anndata(path)
     meta = meta_of(adata.uns, adata.var, path=path)
     truth = adata.uns.get("truth")
@@ -101,13 +97,34 @@ def read(path: Path) -> PerturbationData:
         meta=meta,
         truth=None if truth is None else dict(truth),
     )
-    found = content_hash(data.x, data.genes, data.obs)
-    if found != data.hash:
+    check_content(path, found=content_hash(data.x, data.genes, data.obs), said=data.hash)
+    return data
+
+
+def require(path: Path) -> None:
+    """Refuse a dataset that is not there.
+
+    Raises:
+        UsageError: there is no such file.
+    """
+    if not path.is_file():
+        raise UsageError(
+            f"A dataset is an .h5ad file; {path} does not exist. Make it with 'perturbcast import', "
+            "'perturbcast import-h5ad' or 'perturbcast simulate'."
+        )
+
+
+def check_content(path: Path, *, found: str, said: str) -> None:
+    """Refuse a dataset whose content has another sha256 than the file says.
+
+    Raises:
+        ValueError: it was edited.
+    """
+    if found != said:
         raise ValueError(
-            f"A dataset is not edited after import; {path} has content {found[:12]} but says {data.hash[:12]}. "
+            f"A dataset is not edited after import; {path} has content {found[:12]} but says {said[:12]}. "
             "Import it again, or restore it with 'dvc checkout'."
         )
-    return data
 
 
 def meta_of(uns: Mapping[str, Any], var: pd.DataFrame, *, path: Path) -> dict[str, Any]:

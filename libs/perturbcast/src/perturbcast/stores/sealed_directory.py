@@ -18,12 +18,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 import perturbcast
 from perturbcast.errors import UsageError
 from perturbcast.schema import canonical_hash
 from perturbcast.stores.atomic import write_json
 
-__all__ = ["Kind", "seal", "sha256", "verify", "writing"]
+__all__ = ["Kind", "config_of", "reading", "seal", "sha256", "verify", "writing"]
 
 FINGERPRINT = "fingerprint.json"
 
@@ -127,3 +129,33 @@ def verify(directory: Path, kind: Kind) -> str:
     if canonical_hash(fingerprint) != claimed:
         raise ValueError(kind.changed.format(f"{FINGERPRINT} does not have its own sha256 in {directory}"))
     return claimed
+
+
+@contextlib.contextmanager
+def reading(directory: Path, kind: Kind, form: str) -> Iterator[None]:
+    """Around what reads the files of a verified directory.
+
+    Raises:
+        ValueError: they are not of the format.
+    """
+    try:
+        yield
+    except (json.JSONDecodeError, KeyError, SafetensorError) as error:
+        raise ValueError(
+            kind.changed.format(f"a file is not of format {form} ({type(error).__name__}: {error}) in {directory}")
+        ) from error
+
+
+def config_of(directory: Path, kind: Kind, form: str) -> dict[str, Any]:
+    """``config.json`` of a directory.
+
+    Raises:
+        ValueError: it is of another format.
+    """
+    config: dict[str, Any] = json.loads((directory / "config.json").read_text())
+    if config["format"] != form:
+        raise ValueError(
+            f"This version reads {kind.name}s of format {form}; {directory} is {config['format']!r}. "
+            f"Use the version of perturbcast that wrote it, or {kind.again.lower()}."
+        )
+    return config

@@ -5,7 +5,7 @@ process or a cluster's task goes on from: every run has a directory and a record
 """
 
 from perturbcast.suites.folder import Run, SuiteFolder
-from perturbcast.suites.ledger import failure, record_of
+from perturbcast.suites.ledger import failure, forget, record_of
 from perturbcast.suites.scorecard import Scorecard, choose, finalists, losses
 from perturbcast.suites.sections import Budget, Range, Section, Sweep, Training
 from perturbcast.suites.space import drawn, free, grid
@@ -25,6 +25,7 @@ __all__ = [
     "drawn",
     "failure",
     "finalists",
+    "forget",
     "free",
     "grid",
     "losses",

@@ -56,6 +56,16 @@ class Run:
     def predictions(self) -> Path:
         return self.directory / "predictions" / self.trial.name
 
+    @property
+    def log(self) -> Path:
+        """What the run said."""
+        return self.directory / "log.txt"
+
+    @property
+    def record(self) -> Path:
+        """How the run ended, where it has."""
+        return self.directory / "record.json"
+
     def evaluation(self, part: str) -> Path:
         """Where scores of a part are."""
         return self.directory / part / self.split / self.trial.name

@@ -13,7 +13,7 @@ from typing import Any
 from perturbcast.stores.atomic import write_json
 from perturbcast.suites.folder import Run
 
-__all__ = ["DONE", "FAILED", "failure", "record_of", "taken", "write_record"]
+__all__ = ["DONE", "FAILED", "failure", "forget", "record_of", "taken", "write_record"]
 
 DONE, FAILED = "done", "failed"
 
@@ -45,11 +45,15 @@ def _cpu() -> float:
 
 def record_of(run: Run) -> dict[str, Any] | None:
     """The record of a run that ended; None while it did not."""
-    file = run.directory / "record.json"
-    if not file.is_file():
+    if not run.record.is_file():
         return None
-    record: dict[str, Any] = json.loads(file.read_text())
+    record: dict[str, Any] = json.loads(run.record.read_text())
     return record
+
+
+def forget(run: Run) -> None:
+    """Take the record of a run away, so that it is run again."""
+    run.record.unlink(missing_ok=True)
 
 
 def write_record(run: Run, *, state: str, reason: str, **fields: Any) -> None:
@@ -66,7 +70,7 @@ def write_record(run: Run, *, state: str, reason: str, **fields: Any) -> None:
         "config_sha256": run.trial.sha256,
         "seed": run.seed,
     }
-    write_json(run.directory / "record.json", record | fields)
+    write_json(run.record, record | fields)
 
 
 def failure(run: Run) -> str | None:

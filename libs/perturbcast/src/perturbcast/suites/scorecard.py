@@ -82,9 +82,10 @@ def losses(folder: SuiteFolder, *, rounds: Iterable[int]) -> dict[str, dict[int,
     loss = descriptor(folder.section.metric).loss
     found: dict[str, dict[int, float | None]] = {}
     for number in rounds:
+        of_round = folder.runs(number)
         for trial in folder.round(number) or ():
             assert trial.number is not None
-            runs = [run for run in folder.runs(number) if run.trial == trial]
+            runs = [run for run in of_round if run.trial == trial]
             values = [_value(_scores(run, "validation"), folder.section.metric) for run in runs if failure(run) is None]
             known = [loss(value) for value in values if value is not None]
             whole = len(known) == len(runs)
@@ -147,6 +148,7 @@ class Scorecard:
         return pd.DataFrame(self.rows, columns=list(COLUMNS))
 
     def to_json(self, folder: SuiteFolder) -> dict[str, Any]:
+        families = [trial.family for trial in folder.trials()]
         return {
             "format": "perturbcast.scorecard/1",
             "kind": folder.kind,
@@ -154,9 +156,7 @@ class Scorecard:
             "metric": folder.section.metric,
             "selected_on": "validation",
             "seeds": list(folder.section.seeds),
-            "trials": {
-                family: sum(trial.family == family for trial in folder.trials()) for family in folder.section.models
-            },
+            "trials": {family: families.count(family) for family in folder.section.models},
             "rows": self.rows,
             "finalists": self.finals,
         }

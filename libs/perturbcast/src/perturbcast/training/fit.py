@@ -99,9 +99,7 @@ def fit(
         preprocessing=tuple(map(str, data.meta.get("preprocessing", ()))),
         genes=data.genes,
         control_means=control_means(train),
-        control_cells=stored_controls.draw(
-            train.obs, train.rows if isinstance(train, CellFile) else lambda index: train.x[index]
-        ),
+        control_cells=stored_controls.draw(train.obs, train.rows),
         train_conditions=split.conditions["train"],
         encoder="" if encoder is None else encoder.hash,
         calibration=Calibration(factors={}, edges=(), pairs=(), conditions=(), cells_sha256="", origin=""),

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from perturbcast import catalog
@@ -104,21 +103,12 @@ def load_model(directory: Path) -> TrainedModel:
         ValueError: the directory is half-written, was changed, or was written by another format.
     """
     claimed = sealed_directory.verify(directory, KIND)
-    try:
+    with sealed_directory.reading(directory, KIND, FORMAT):
         return _read(directory, fingerprint=claimed)
-    except (json.JSONDecodeError, KeyError, SafetensorError) as error:
-        raise ValueError(
-            KIND.changed.format(f"a file is not of format {FORMAT} ({type(error).__name__}: {error}) in {directory}")
-        ) from error
 
 
 def _read(directory: Path, *, fingerprint: str) -> TrainedModel:
-    config = json.loads((directory / "config.json").read_text())
-    if config["format"] != FORMAT:
-        raise ValueError(
-            f"This version reads models of format {FORMAT}; {directory} is {config['format']!r}. "
-            "Use the version of perturbcast that wrote it, or train it again."
-        )
+    config = sealed_directory.config_of(directory, KIND, FORMAT)
     tensors = load_file(directory / "model.safetensors")
     arrays = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
     return TrainedModel(

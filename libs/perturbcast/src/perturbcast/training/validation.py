@@ -30,13 +30,7 @@ def held_out(data: PerturbationData | CellFile, split: Split, *, metric: str = S
     cells = split.parts["validation"]
     visible = data.subset([*cells, *split.parts["train"], *split.parts["control_input"]])
     measured = effects(visible, cells=cells, conditions=split.conditions["validation"])
-    truth = Truth(
-        conditions=measured.conditions,
-        genes=measured.genes,
-        mean=measured.mean,
-        control=measured.control,
-        error=measured.error,
-    )
+    truth = Truth.of(measured)
 
     def values(delta: np.ndarray) -> np.ndarray:
         return measure.score(Comparison(truth=truth, predicted=measured.control + delta))
