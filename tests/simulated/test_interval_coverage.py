@@ -44,14 +44,9 @@ def _curve(fitted, data, *, cells, conditions):
     """Coverage of each level on the named conditions, as measured by ``cells``."""
     measured = effects(data, cells=cells, conditions=conditions)
     answer = fitted.predict(conditions, control_means=control_means(data))
-    truth = Truth(
-        conditions=measured.conditions,
-        genes=measured.genes,
-        mean=measured.mean,
-        control=measured.control,
-        error=measured.error,
+    comparison = Comparison(
+        truth=Truth.of(measured), predicted=measured.control + answer.delta, half_widths=answer.intervals
     )
-    comparison = Comparison(truth=truth, predicted=measured.control + answer.delta, half_widths=answer.intervals)
     curve = interval_curve(comparison)
     assert tuple(row["level"] for row in curve) == LEVELS
     return [row["coverage"] for row in curve]

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.sparse as sp
 
-from perturbcast.schema import CONTROL, Condition, PerturbationData
+from perturbcast.schema import CONTROL, Condition, PerturbationData, positions
 from perturbcast.stores.cell_file import CellFile
 from perturbcast.stores.streamed_moments import streamed_moments
 
@@ -111,9 +111,10 @@ def effects(data: PerturbationData | CellFile, *, cells: Sequence[str], conditio
         conditions: conditions to compute, in this order.
 
     Raises:
-        ValueError: a condition has no cell among ``cells``, or its context has no controls.
+        ValueError: a barcode is not in the data, a condition has no cell among ``cells``, or its context has no
+            controls.
     """
-    position = data.obs.index.get_indexer(list(cells))  # type: ignore[arg-type]  # its stubs know an Index alone
+    position = positions(data.obs, cells, dataset=data.dataset)
     perturbation = data.obs["perturbation"].astype(str).to_numpy()
     context = data.obs["context"].astype(str).to_numpy()
     is_control = data.obs["is_control"].to_numpy()
