@@ -93,6 +93,6 @@ class AsyncClient(Caller[grpc.aio.Channel]):
         try:
             with calls.refusals():
                 async for reply in call:
-                    yield calls.decoded(codec.PREDICT_STREAM, reply, codec.decode_prediction)
+                    yield calls.decoded(codec.PREDICT_STREAM, reply, codec.read_prediction)
         finally:
             call.cancel()  # a caller that stops early leaves no work behind; no effect on a finished call

@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Generic, TypedDict, TypeVar, Union, cast
+from typing import Any, Generic, TypedDict, TypeVar, Union
 
 import grpc
 
@@ -42,12 +42,12 @@ class Call(Generic[T]):
     Attributes:
         method: which.
         message: the request.
-        decode: reply message -> what a user sees.
+        read: reply -> what a user sees; a ``ValueError`` says that it breaks the contract.
     """
 
     method: codec.Method
     message: Any
-    decode: Callable[[Any], T]
+    read: Callable[[bytes], T]
 
     def result(self, reply: bytes) -> T:
         """The reply as what a user sees.
@@ -55,7 +55,7 @@ class Call(Generic[T]):
         Raises:
             DefectError: it breaks the contract.
         """
-        return decoded(self.method, reply, self.decode)
+        return decoded(self.method, reply, self.read)
 
 
 class Caller(Generic[Channel]):
@@ -109,19 +109,19 @@ def _serializers(method: codec.Method) -> dict[str, Any]:
 
 def list_models() -> Call[tuple[ModelInfo, ...]]:
     """The call of ``list_models``."""
-    return Call(codec.LIST_MODELS, codec.encode_list_models(), codec.decode_models)
+    return Call(codec.LIST_MODELS, codec.encode_list_models(), _parsed(codec.LIST_MODELS, codec.decode_models))
 
 
 def get_model(model: Model, *, include_genes: bool) -> Call[ModelInfo]:
     """The call of ``get_model``."""
     message = codec.encode_get_model(reference(model), include_genes=include_genes)
-    return Call(codec.GET_MODEL, message, codec.decode_model)
+    return Call(codec.GET_MODEL, message, _parsed(codec.GET_MODEL, codec.decode_model))
 
 
 def predict(model: Model, conditions: Sequence[Condition], asked: Asked) -> Call[Prediction]:
     """The call of ``predict``."""
     message = codec.encode_request(make_request(model, conditions, **asked))
-    return Call(codec.PREDICT, message, codec.decode_prediction)
+    return Call(codec.PREDICT, message, codec.read_prediction)
 
 
 def stream_request(model: Model, conditions: Sequence[Condition], asked: Asked, *, chunk_size: int) -> PredictRequest:
@@ -210,16 +210,19 @@ def chunks(request: PredictRequest, size: int) -> Iterator[PredictRequest]:
         )
 
 
-def decoded(method: codec.Method, reply: bytes, decode: Callable[[Any], T]) -> T:
+def _parsed(method: codec.Method, decode: Callable[[Any], T]) -> Callable[[bytes], T]:
+    """What reads a reply whose message protobuf parses first."""
+    return lambda reply: decode(codec.parse(method.response, reply))
+
+
+def decoded(method: codec.Method, reply: bytes, read: Callable[[bytes], T]) -> T:
     """The reply as what a user sees.
 
     Raises:
         DefectError: it breaks the contract.
     """
     try:
-        if decode is codec.decode_prediction:  # its tensors are used where they lie in the reply
-            return cast(T, codec.read_prediction(reply))
-        return decode(codec.parse(method.response, reply))
+        return read(reply)
     except ValueError as error:
         raise DefectError(
             grpc.StatusCode.INTERNAL,

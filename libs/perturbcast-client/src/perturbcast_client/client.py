@@ -154,6 +154,6 @@ class Client(Caller[grpc.Channel]):
         try:
             with calls.refusals():
                 for reply in call:
-                    yield calls.decoded(codec.PREDICT_STREAM, reply, codec.decode_prediction)
+                    yield calls.decoded(codec.PREDICT_STREAM, reply, codec.read_prediction)
         finally:
             call.cancel()  # a caller that stops early leaves no work behind; no effect on a finished call

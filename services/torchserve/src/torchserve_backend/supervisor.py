@@ -31,7 +31,7 @@ from perturbcast.training import load_model
 from torchserve_backend.archive import write_archive
 from torchserve_backend.remote_model import BackendUnavailableError, RemoteModel
 
-__all__ = ["start"]
+__all__ = ["SETTINGS", "free_ports", "start"]
 
 logger = logging.getLogger(__name__)
 HOST = "127.0.0.1"
@@ -90,7 +90,7 @@ class _TorchServe:
         self._dropped: queue.SimpleQueue[str] = queue.SimpleQueue()
         for folder in ("store", "tmp"):
             (self._folder / folder).mkdir()
-        self._ports = _free_ports(5)
+        self._ports = free_ports(5)
         lines = [f"{key}={value}" for key, value in SETTINGS.items()]
         kinds = ("inference_address", "management_address", "metrics_address")
         lines += [f"{kind}=http://{HOST}:{port}" for kind, port in zip(kinds, self._ports, strict=False)]
@@ -260,7 +260,8 @@ def _answers(model: RemoteModel) -> bool:
     return True
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nothing listens on."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:
