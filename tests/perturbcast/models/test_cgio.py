@@ -264,8 +264,20 @@ def test_prediction_is_in_batches_of_bounded_size(train, monkeypatch):
     model, sizes = fit(train), []
     forward = Intervention.forward
     monkeypatch.setattr(Intervention, "forward", lambda self, row: sizes.append(len(row["dose"])) or forward(self, row))
-    ask(model, *["G0"] * 70)
-    assert sizes == [32, 32, 6]
+    ask(model, *["G0"] * 22)
+    assert sizes == [8, 8, 6]
+
+
+def test_a_second_question_fits_and_builds_nothing_again(train, monkeypatch):
+    from perturbcast.models import additive
+
+    model, made = fit(train, over="additive"), []
+    network, base = cgio.Model._network, additive.Model.fit
+    monkeypatch.setattr(cgio.Model, "_network", lambda self, **given: made.append("network") or network(self, **given))
+    monkeypatch.setattr(additive.Model, "fit", lambda *given, **named: made.append("base") or base(*given, **named))
+    first, second = ask(model, "G0", "G1"), ask(model, "G0", "G1")
+    assert sorted(made) == ["base", "network"]
+    np.testing.assert_array_equal(first.delta, second.delta)
 
 
 def test_weights_load_strictly(train):

@@ -51,7 +51,7 @@ def test_features_say_which_targets_were_seen_alone_and_with_which_sign(make_tra
     train = make_train({("A", "x"): [1.0, 0.0], ("B", "y"): [0.0, 2.0], ("A", "y"): [1.0, 1.0]})
     describer = make_describer(signs={"x": 1.0, "y": -1.0})
     asked = [Condition(name, "x") for name in ("A", "B", "A+B", "C")]
-    coverage = describer(asked, np.ones((4, 2)), among=train.effects).features[:, 0, 6:10]
+    coverage = describer.among(train.effects)(asked, np.ones((4, 2))).features[:, 0, 6:10]
     np.testing.assert_allclose(coverage, [[1, 0, 0, 1], [0, 1, 0, -1], [0.5, 0.5, 1, 0], [0, 0, 0, 0]])
 
 

@@ -16,6 +16,7 @@ Axes: B rows, G genes, F features. Needs the extra ``train``; listing and loadin
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -25,7 +26,7 @@ import numpy as np
 from perturbcast.features import TargetFeatures, kind_signs, principal_axes, reference_doses, strengths
 from perturbcast.features.expression import of_controls
 from perturbcast.graphs import GeneGraph
-from perturbcast.models.cross_fitting import N_FEATURES, Described, Describer, describe_train
+from perturbcast.models.cross_fitting import N_FEATURES, Among, Described, Describer, describe_train
 from perturbcast.models.interface import Response, TrainingSet
 from perturbcast.models.spread import sampling_variance
 from perturbcast.schema import Condition, PerturbationData
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Config", "Model"]
 
 BY_GRADIENT = True  # 'perturbcast train' gives it a validation part to stop by, and Lightning to train with
-ROWS_AT_ONCE = 32  # of a prediction: memory does not grow with the number of conditions
+ROWS_AT_ONCE = 8  # of a prediction: memory does not grow with the conditions, and so few stay in the cache
 COMPONENTS = 8  # gene features
 SHARES = ("dropout", "beta", "warmup", "encoder_coverage")  # fields between 0 and 1
 
@@ -281,7 +282,7 @@ class Model:
             encoder_scale=scale,
         )
 
-    @property
+    @functools.cached_property
     def describer(self) -> Describer:
         """Describes conditions in this model's units."""
         return Describer(
@@ -294,29 +295,28 @@ class Model:
             axes=tuple(self.axes),
         )
 
-    @property
-    def _seen(self) -> Effects:
-        """The train effects again."""
-        return Effects(
-            conditions=tuple(Condition(*pair) for pair in self.pairs),
-            genes=tuple(self.genes),
-            delta=self.delta,
-            control=self.control,
-            error=self.error,
-            n_cells=np.zeros(len(self.pairs), dtype=np.int64),
-            matching=("context",) * len(self.pairs),
+    @functools.cached_property
+    def _described(self) -> Among:
+        """Describes conditions from the train effects."""
+        return self.describer.among(
+            Effects(
+                conditions=tuple(Condition(*pair) for pair in self.pairs),
+                genes=tuple(self.genes),
+                delta=self.delta,
+                control=self.control,
+                error=self.error,
+                n_cells=np.zeros(len(self.pairs), dtype=np.int64),
+                matching=("context",) * len(self.pairs),
+            )
         )
 
     def predict(self, conditions: Sequence[Condition], *, control: np.ndarray) -> Response:
         """Mean over members; a bounded number of rows at a time."""
-        described = self.describer(conditions, np.asarray(control, dtype=np.float64), among=self._seen)
+        described = self._described(conditions, np.asarray(control, dtype=np.float64))
         delta, variance = np.empty(control.shape), np.empty(control.shape)
-        networks = [self._network(member=member).double().eval() for member in range(len(self.weights))]
         for start in range(0, len(conditions), ROWS_AT_ONCE):
             part = slice(start, start + ROWS_AT_ONCE)
-            delta[part], variance[part] = self._answer(
-                networks, conditions[part], control[part], _part(described, part)
-            )
+            delta[part], variance[part] = self._answer(conditions[part], control[part], _part(described, part))
         scale = self.describer.scale
         return Response(
             delta=delta * scale,
@@ -326,14 +326,23 @@ class Model:
             ),
         )
 
+    @functools.cached_property
+    def _place(self) -> dict[str, int]:
+        return {gene: i for i, gene in enumerate(self.genes)}
+
+    @functools.cached_property
+    def _members(self) -> tuple[Intervention, ...]:
+        """Trained networks, built once: a service that answers one condition at a time else builds them each time."""
+        return tuple(self._network(member=member).double().eval() for member in range(len(self.weights)))
+
     def _answer(
-        self, networks: Sequence[Intervention], conditions: Sequence[Condition], control: np.ndarray, part: Described
+        self, conditions: Sequence[Condition], control: np.ndarray, part: Described
     ) -> tuple[np.ndarray, np.ndarray]:
         import torch
 
         rows = {name: value.double() for name, value in self._rows(conditions, control, part).items()}
         with torch.no_grad():
-            answers = [network(rows) for network in networks]
+            answers = [network(rows) for network in self._members]
         means = np.stack([mean.numpy() for mean, _ in answers])
         return means.mean(axis=0), np.mean([variance.numpy() for _, variance in answers], axis=0) + means.var(axis=0)
 
@@ -344,7 +353,7 @@ class Model:
         import torch
 
         held = train.validation
-        described = self.describer(held.effects.conditions, held.effects.control, among=self._seen)
+        described = self._described(held.effects.conditions, held.effects.control)
         parts = [slice(i, i + ROWS_AT_ONCE) for i in range(0, len(held.effects.conditions), ROWS_AT_ONCE)]
         rows = [self._rows(held.effects.conditions[p], held.effects.control[p], _part(described, p)) for p in parts]
         scale = self.describer.scale
@@ -367,12 +376,11 @@ class Model:
         n = len(conditions)
         dose, ids = np.zeros((n, len(self.genes))), np.zeros((n, len(self.ids)))
         contexts = np.full((n, len(self.contexts)), 1 / len(self.contexts))
-        place = {gene: i for i, gene in enumerate(self.genes)}
         of_id = {name: i for i, name in enumerate(self.ids)}
         for i, condition in enumerate(conditions):
             for name, strength in zip(condition.names, strengths(condition, self.doses), strict=True):
-                if name in place and self.config["perturbation"] == "features":
-                    dose[i, place[name]] = self.describer.sign(condition.context) * strength
+                if name in self._place and self.config["perturbation"] == "features":
+                    dose[i, self._place[name]] = self.describer.sign(condition.context) * strength
                 if name in of_id:
                     ids[i, of_id[name]] += strength
             if condition.context in self.contexts:
@@ -390,8 +398,8 @@ class Model:
         return {name: _tensor(value) for name, value in rows.items()}
 
     def _said(self, condition: Condition) -> tuple[str, ...]:
-        known = set(self.ids) | (set(self.genes) if self.config["perturbation"] == "features" else set())
-        unknown = [name for name in condition.names if name not in known]
+        by_features = self.config["perturbation"] == "features"
+        unknown = [n for n in condition.names if n not in self.ids and not (by_features and n in self._place)]
         return tuple(f"{target} has no features here: it adds nothing to what the context says" for target in unknown)
 
     def _network(self, *, seed: int = 0, member: int | None = None) -> Intervention:

@@ -16,6 +16,7 @@ Where nothing would stay visible, the next weaker rule holds. Axes: C conditions
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,11 +24,11 @@ import numpy as np
 
 from perturbcast import catalog
 from perturbcast.features import strengths
-from perturbcast.models.interface import TrainingSet
+from perturbcast.models.interface import ResponseModel, TrainingSet
 from perturbcast.schema import Condition
 from perturbcast.stores import Effects
 
-__all__ = ["N_FEATURES", "Described", "Describer", "describe_train", "hidden_groups", "visible"]
+__all__ = ["N_FEATURES", "Among", "Described", "Describer", "describe_train", "hidden_groups", "visible"]
 
 N_FEATURES = 11
 MOST_GROUPS = 64  # a screen of hundreds of perturbations is not described by hundreds of fits of the base
@@ -73,51 +74,85 @@ class Describer:
         """Sign of the perturbations of a context, also of one that train does not hold."""
         return self.signs.get(context, -1.0 if sum(self.signs.values()) < 0 else 1.0)
 
-    def __call__(self, asked: Sequence[Condition], control: np.ndarray, *, among: Effects) -> Described:
-        """Describe conditions with control means [condition, gene], given the visible effects."""
+    def among(self, seen: Effects) -> Among:
+        """Fit the base on the visible effects, once for whatever is described from them."""
+        base = None
+        if self.over:
+            module: Any = catalog.load("models", self.over)
+            train = TrainingSet(effects=seen, ood_axes=self.axes)
+            base = module.Model.fit(train, module.Config(), generator=np.random.default_rng(0))
+        return Among(describer=self, seen=seen, base=base)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Among:
+    """Describes conditions from the effects that ``Describer.among`` was given.
+
+    Attributes:
+        base: fitted on them; None without one.
+    """
+
+    describer: Describer
+    seen: Effects
+    base: ResponseModel | None
+
+    def __call__(self, asked: Sequence[Condition], control: np.ndarray) -> Described:
+        """Describe conditions with control means [condition, gene]."""
         n, genes = control.shape
         base, deviation = np.zeros((n, genes)), np.zeros((n, genes))
         notes: tuple[tuple[str, ...], ...] = ((),) * n
-        if self.over:
-            module: Any = catalog.load("models", self.over)
-            fitted = module.Model.fit(
-                TrainingSet(effects=among, ood_axes=self.axes), module.Config(), generator=np.random.default_rng(0)
-            )
-            response = fitted.predict(asked, control=control)
+        if self.base is not None:
+            response = self.base.predict(asked, control=control)
             base, deviation, notes = response.delta, np.sqrt(response.variance), response.notes
+        scale, spread = self.describer.scale, self.describer.spread
         features = np.zeros((n, genes, N_FEATURES), dtype=np.float32)
-        features[..., 0] = base / self.scale
-        features[..., 1] = deviation / self.scale
-        features[..., 2] = (control - self.level) / self.spread
-        features[..., 3] = (control - among.control.mean(axis=0)) / self.spread
-        features[..., 4] = among.delta.mean(axis=0) / self.scale
-        features[..., 5] = among.delta.std(axis=0) / self.scale
-        features[..., 6:10] = self._coverage(asked, among.conditions)[:, None, :]
-        place = {gene: i for i, gene in enumerate(among.genes)}
+        features[..., 0] = base / scale
+        features[..., 1] = deviation / scale
+        features[..., 2] = (control - self.describer.level) / spread
+        mean_control, mean_delta, sd_delta = self._of_genes
+        features[..., 3] = (control - mean_control) / spread
+        features[..., 4] = mean_delta
+        features[..., 5] = sd_delta
+        features[..., 6:10] = self._coverage(asked)[:, None, :]
         for i, condition in enumerate(asked):
-            for name, strength in zip(condition.names, strengths(condition, self.doses), strict=True):
-                if name in place:
-                    features[i, place[name], 10] = self.sign(condition.context) * strength
-        return Described(base=base / self.scale, features=features, notes=notes)
+            for name, strength in zip(condition.names, strengths(condition, self.describer.doses), strict=True):
+                if name in self._place:
+                    features[i, self._place[name], 10] = self.describer.sign(condition.context) * strength
+        return Described(base=base / scale, features=features, notes=notes)
 
-    def _coverage(self, asked: Sequence[Condition], seen: Sequence[Condition]) -> np.ndarray:
-        """[condition, 4]: shares of targets seen alone here and only elsewhere; targets beyond one; sign agreement."""
+    @functools.cached_property
+    def _of_genes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Mean control, mean and sd of the effects in units of ``scale``; each [gene]."""
+        scale = self.describer.scale
+        return self.seen.control.mean(axis=0), self.seen.delta.mean(axis=0) / scale, self.seen.delta.std(axis=0) / scale
+
+    @functools.cached_property
+    def _place(self) -> dict[str, int]:
+        return {gene: i for i, gene in enumerate(self.seen.genes)}
+
+    @functools.cached_property
+    def _alone(self) -> dict[str, set[str]]:
+        """Perturbation -> contexts where it was seen by itself."""
         alone: dict[str, set[str]] = {}
-        for condition in seen:
+        for condition in self.seen.conditions:
             if not condition.is_combination:
                 alone.setdefault(condition.perturbation, set()).add(condition.context)
+        return alone
+
+    def _coverage(self, asked: Sequence[Condition]) -> np.ndarray:
+        """[condition, 4]: shares of targets seen alone here and only elsewhere; targets beyond one; sign agreement."""
         rows = np.zeros((len(asked), 4))
         for i, condition in enumerate(asked):
-            sign = self.sign(condition.context)
+            sign = self.describer.sign(condition.context)
             for target in condition.targets:
-                contexts = alone.get(target, set())
+                contexts = self._alone.get(target, set())
                 share = 1 / len(condition.targets)
                 if condition.context in contexts:
                     rows[i, 0] += share
                     rows[i, 3] += share
                 elif contexts:
                     rows[i, 1] += share
-                    rows[i, 3] += share * np.mean([sign * self.sign(name) for name in sorted(contexts)])
+                    rows[i, 3] += share * np.mean([sign * self.describer.sign(name) for name in sorted(contexts)])
             rows[i, 2] = len(condition.targets) - 1
         return rows
 
@@ -165,7 +200,7 @@ def describe_train(describer: Describer, effects: Effects, *, axes: Sequence[str
     base, features = np.zeros((n, genes)), np.zeros((n, genes, N_FEATURES), dtype=np.float32)
     notes: list[tuple[str, ...]] = [()] * n
     for rows, mask in hidden_groups(effects.conditions, axes, most=MOST_GROUPS):
-        part = describer([effects.conditions[i] for i in rows], effects.control[rows], among=effects.select(mask))
+        part = describer.among(effects.select(mask))([effects.conditions[i] for i in rows], effects.control[rows])
         base[rows], features[rows] = part.base, part.features
         for i, said in zip(rows, part.notes, strict=True):
             notes[i] = said
