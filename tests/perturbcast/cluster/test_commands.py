@@ -91,6 +91,8 @@ def test_the_example_site_is_one(root):
     [
         pytest.param({"defaults": {"partitions": "cpu"}}, "partitions", id="unknown field"),
         pytest.param({"defaults": {"time": "two hours"}}, "time", id="no time"),
+        pytest.param({"defaults": {"time": 43200}}, "YAML takes 12:00:00 without them for 43200", id="12:00:00"),
+        pytest.param({"defaults": {"memory": 8}}, "it is text, in quotes", id="memory without quotes"),
         pytest.param({"defaults": {"partition": "a, b"}}, "partition", id="two words"),
         pytest.param({"stages": {"train": {"gpu": 1}}}, "gpu", id="unknown field of a stage"),
         pytest.param({"environment": {"A-B": "1"}}, "A-B cannot be one", id="no variable"),

@@ -38,3 +38,23 @@ def test_a_metric_to_stop_by_that_needs_cells_is_a_usage_error(call, words):
     done = call(*words, "--stop-by", "perturbcast.coverage_90@1")
     assert done.code == 2
     assert "Early stopping looks at a metric of condition means" in done.err
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        pytest.param(("--accelerator", "gpu"), "sees 0 here, and 1 are asked for", id="no card"),
+        pytest.param(("--accelerator", "tpu"), "Invalid value for '--accelerator'", id="accelerator"),
+        pytest.param(("--devices", "0"), "Invalid value for '--devices'", id="no device"),
+        pytest.param(("--precision", "fp99"), "Invalid value for '--precision'", id="precision"),
+        pytest.param(("--checkpoint-every", "-1"), "Invalid value for '--checkpoint-every'", id="checkpoints"),
+        pytest.param(("--seed", "-1"), "Invalid value for '--seed'", id="seed"),
+        pytest.param(("--stop-by", "rmse"), "Early stopping looks at a metric of condition means", id="metric"),
+        pytest.param(("--learning-rate", "nan"), "are finite numbers; got learning_rate = nan", id="not a number"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_data_is_read(call, given, message, monkeypatch):
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
+    done = call("train", "--data", "none.h5ad", "--split", "none", "--model", "cgio", "--out", "model", *given)
+    assert done.code == 2
+    assert message in done.err

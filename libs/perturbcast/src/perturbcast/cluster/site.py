@@ -10,9 +10,18 @@ import pydantic
 
 __all__ = ["Resources", "Site"]
 
+
+def _is_text(value: object) -> object:
+    if isinstance(value, int):
+        raise ValueError("it is text, in quotes: YAML takes 12:00:00 without them for 43200, and 60 for a number")
+    return value
+
+
 Word = Annotated[str, pydantic.StringConstraints(pattern=r"^[^\s,]+$")]
-Clock = Annotated[str, pydantic.StringConstraints(pattern=r"^(\d+-)?\d{1,2}:\d{2}:\d{2}$|^\d+$")]
-Memory = Annotated[str, pydantic.StringConstraints(pattern=r"^\d+[KMGT]?$")]
+Clock = Annotated[
+    str, pydantic.StringConstraints(pattern=r"^(\d+-)?\d{1,2}:\d{2}:\d{2}$|^\d+$"), pydantic.BeforeValidator(_is_text)
+]
+Memory = Annotated[str, pydantic.StringConstraints(pattern=r"^\d+[KMGT]?$"), pydantic.BeforeValidator(_is_text)]
 
 
 class _Strict(pydantic.BaseModel):

@@ -15,7 +15,18 @@ from perturbcast.stages.training_options import AGAIN
 if TYPE_CHECKING:
     from perturbcast.training.lightning import Learner
 
-__all__ = ["learning"]
+__all__ = ["check_machine", "learning"]
+
+
+def check_machine(accelerator: str, devices: int) -> None:
+    """The cards that are asked for are here, and Lightning is installed.
+
+    Raises:
+        UsageError: one of them is not.
+    """
+    from perturbcast.training.lightning import check_cards
+
+    check_cards(accelerator, devices)
 
 
 @contextlib.contextmanager

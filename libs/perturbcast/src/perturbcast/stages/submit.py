@@ -20,6 +20,7 @@ from perturbcast.cluster.slurm import BATCH, GATHER
 from perturbcast.cluster.task import content, head
 from perturbcast.errors import UsageError
 from perturbcast.stages.job import JOBS
+from perturbcast.stages.params import in_words
 from perturbcast.stores.atomic import write_bytes, write_json
 
 SITE = Path("site.yaml")
@@ -94,7 +95,9 @@ def read_site(path: Path) -> Site:
     try:
         return Site.model_validate(yaml.safe_load(path.read_text()) or {})
     except (pydantic.ValidationError, yaml.YAMLError) as error:
-        raise UsageError(f"{path} does not describe a site: {error}") from error
+        raise UsageError(
+            f"{path} does not describe a site: {in_words(error)}. See apptainer/slurm/site.example.yaml."
+        ) from error
 
 
 def _plan(targets: list[str]) -> Plan:

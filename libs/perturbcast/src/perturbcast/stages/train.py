@@ -11,7 +11,7 @@ import typer
 
 from perturbcast import catalog
 from perturbcast.stages.layout import load_fold, open_cells, open_data, split_files
-from perturbcast.stages.learning import learning
+from perturbcast.stages.learning import check_machine, learning
 from perturbcast.stages.model_inputs import encoder_of, graphs_of
 from perturbcast.stages.params import model_plugin, options
 from perturbcast.stages.progress import track
@@ -25,7 +25,7 @@ from perturbcast.stages.training_options import (
     Precision,
 )
 from perturbcast.training import fit, save_model
-from perturbcast.training.validation import STOP_BY, held_out
+from perturbcast.training.validation import STOP_BY, held_out, measure_to_stop_by
 
 CONTEXT_SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -47,7 +47,7 @@ def command(
         list[Path] | None,
         typer.Option(help="Gene graph for models that use one: a graph directory, or a folder of fold_K/ of them."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Decides every draw of the fit.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Decides every draw of the fit.")] = 0,
     stop_by: Annotated[
         str, typer.Option(help="Metric of condition means that early stopping looks at, on the validation part.")
     ] = STOP_BY,
@@ -74,6 +74,9 @@ def command(
     """
     plugin, config = model_plugin(model, dict(options(context.args)), params)
     by_gradient = getattr(catalog.load("models", plugin), "BY_GRADIENT", False)
+    if by_gradient:  # what cannot be is known before anything is read
+        check_machine(accelerator, devices)
+        measure_to_stop_by(stop_by)
     cells = open_cells(split, data) if on_disk else open_data(split, data)
     kept = checkpoints or out.with_name(f".{out.name}.checkpoints")
     for file in track(split_files(split), f"train {model} on {split.name}"):
