@@ -259,13 +259,18 @@ def test_same_seed_same_bytes_and_another_seed_other_weights(train):
 
 
 def test_prediction_is_in_batches_of_bounded_size(train, monkeypatch):
+    from perturbcast.models import additive
+    from perturbcast.models.cross_fitting import Describer
     from perturbcast.nn.intervention import Intervention
 
-    model, sizes = fit(train), []
-    forward = Intervention.forward
+    model, sizes, described, fits = fit(train, over="additive"), [], [], []
+    forward, describe, base = Intervention.forward, Describer.__call__, additive.Model.fit
     monkeypatch.setattr(Intervention, "forward", lambda self, row: sizes.append(len(row["dose"])) or forward(self, row))
+    monkeypatch.setattr(Describer, "__call__", lambda *a, **k: described.append(len(a[1])) or describe(*a, **k))
+    monkeypatch.setattr(additive.Model, "fit", lambda *a, **k: fits.append(1) or base(*a, **k))
     ask(model, *["G0"] * 70)
-    assert sizes == [32, 32, 6]
+    assert sizes == described == [32, 32, 6], "11 features of each gene are a row's, so that they come in batches too"
+    assert len(fits) == 1, "the base is fitted once"
 
 
 def test_weights_load_strictly(train):

@@ -309,21 +309,20 @@ class Model:
 
     def predict(self, conditions: Sequence[Condition], *, control: np.ndarray) -> Response:
         """Mean over members; a bounded number of rows at a time."""
-        described = self.describer(conditions, np.asarray(control, dtype=np.float64), among=self._seen)
+        describer, seen = self.describer, self._seen
+        base, notes = describer.base(seen), []
         delta, variance = np.empty(control.shape), np.empty(control.shape)
         networks = [self._network(member=member).double().eval() for member in range(len(self.weights))]
         for start in range(0, len(conditions), ROWS_AT_ONCE):
             part = slice(start, start + ROWS_AT_ONCE)
-            delta[part], variance[part] = self._answer(
-                networks, conditions[part], control[part], _part(described, part)
-            )
-        scale = self.describer.scale
+            asked, given = conditions[part], np.asarray(control[part], dtype=np.float64)
+            described = describer(asked, given, among=seen, fitted=base)
+            delta[part], variance[part] = self._answer(networks, asked, given, described)
+            notes += [(*said, *self._said(one)) for said, one in zip(described.notes, asked, strict=True)]
         return Response(
-            delta=delta * scale,
-            variance=variance * scale**2 + sampling_variance(self.error),
-            notes=tuple(
-                (*said, *self._said(condition)) for said, condition in zip(described.notes, conditions, strict=True)
-            ),
+            delta=delta * describer.scale,
+            variance=variance * describer.scale**2 + sampling_variance(self.error),
+            notes=tuple(notes),
         )
 
     def _answer(

@@ -73,17 +73,31 @@ class Describer:
         """Sign of the perturbations of a context, also of one that train does not hold."""
         return self.signs.get(context, -1.0 if sum(self.signs.values()) < 0 else 1.0)
 
-    def __call__(self, asked: Sequence[Condition], control: np.ndarray, *, among: Effects) -> Described:
-        """Describe conditions with control means [condition, gene], given the visible effects."""
+    def base(self, among: Effects) -> Any:
+        """The base fitted on the visible effects; None without one."""
+        if not self.over:
+            return None
+        module: Any = catalog.load("models", self.over)
+        return module.Model.fit(
+            TrainingSet(effects=among, ood_axes=self.axes), module.Config(), generator=np.random.default_rng(0)
+        )
+
+    def __call__(
+        self, asked: Sequence[Condition], control: np.ndarray, *, among: Effects, fitted: Any = None
+    ) -> Described:
+        """Describe conditions.
+
+        Args:
+            asked: the conditions.
+            control: [condition, gene] their control means.
+            among: the visible effects.
+            fitted: ``base(among)``, where it is there already.
+        """
         n, genes = control.shape
         base, deviation = np.zeros((n, genes)), np.zeros((n, genes))
         notes: tuple[tuple[str, ...], ...] = ((),) * n
         if self.over:
-            module: Any = catalog.load("models", self.over)
-            fitted = module.Model.fit(
-                TrainingSet(effects=among, ood_axes=self.axes), module.Config(), generator=np.random.default_rng(0)
-            )
-            response = fitted.predict(asked, control=control)
+            response = (fitted or self.base(among)).predict(asked, control=control)
             base, deviation, notes = response.delta, np.sqrt(response.variance), response.notes
         features = np.zeros((n, genes, N_FEATURES), dtype=np.float32)
         features[..., 0] = base / self.scale

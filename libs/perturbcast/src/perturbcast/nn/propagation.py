@@ -3,9 +3,9 @@
 h'_t = act(W h_t + sum over edges s -> t of w_st gate_st U h_s) + h_t
 
 Edges are an index [2, E] and weights [E], buffers that move and are saved with the module. Work is O(B E d) and memory
-O(B G d + E), or O(B G d + B E) with gates of each row: messages exist for a block of edges at a time and are made again
-for the gradient. Nothing of size G x G exists. W, U and act map 0 to 0, so that a gene that no perturbed gene reaches
-keeps a signal of exactly 0.
+O(B G d + E), or O(B G d + B E) with gates of each row: what an edge carries exists for a block of edges at a time and
+is made again for the gradient. Nothing of size G x G exists. W, U and act map 0 to 0, so that a gene that no perturbed
+gene reaches keeps a signal of exactly 0.
 
 Axes: B rows, G genes, d width, E edges.
 """
@@ -17,12 +17,11 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from perturbcast.nn.gates import Gate, Kind
+from perturbcast.nn.gates import Gate, Kind, blocks
 
 __all__ = ["Propagation", "arrived", "in_degree_normalised"]
 
 CLOSED = 1e-6  # a graph whose gated weights all lie below this says nothing
-MESSAGES_AT_ONCE = 2**22  # values of the messages of one block of edges: 16 MB in float32
 
 
 def in_degree_normalised(edges: torch.Tensor, weight: torch.Tensor, *, genes: int) -> torch.Tensor:
@@ -49,7 +48,7 @@ class _Arrived(torch.autograd.Function):
         of_gate = None
         if ctx.needs_input_grad[1]:
             of_gate = torch.empty_like(gated)
-            for part in _blocks(message_BGd, len(source_E)):
+            for part in blocks(len(source_E), values=message_BGd.shape[0] * message_BGd.shape[2]):
                 product = (into_BGd[:, target_E[part]] * message_BGd[:, source_E[part]]).sum(dim=2)
                 of_gate[..., part] = product if gated.ndim == 2 else product.sum(dim=0)
         return of_message, of_gate, None, None
@@ -57,16 +56,10 @@ class _Arrived(torch.autograd.Function):
 
 def _summed(h_BGd: torch.Tensor, gated: torch.Tensor, source_E: torch.Tensor, target_E: torch.Tensor) -> torch.Tensor:
     found_BGd = torch.zeros_like(h_BGd)
-    for part in _blocks(h_BGd, len(source_E)):
+    for part in blocks(len(source_E), values=h_BGd.shape[0] * h_BGd.shape[2]):
         gate = gated[..., part, None]
         found_BGd.index_add_(1, target_E[part], gate * h_BGd[:, source_E[part]])
     return found_BGd
-
-
-def _blocks(h_BGd: torch.Tensor, edges: int) -> list[slice]:
-    """Blocks of edges whose messages are at most ``MESSAGES_AT_ONCE`` values."""
-    size = max(1, MESSAGES_AT_ONCE // max(h_BGd.shape[0] * h_BGd.shape[2], 1))
-    return [slice(start, start + size) for start in range(0, edges, size)]
 
 
 def arrived(
