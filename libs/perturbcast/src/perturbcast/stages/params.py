@@ -97,7 +97,7 @@ def in_words(error: pydantic.ValidationError | yaml.YAMLError) -> str:
             where = ".".join(str(part) for part in one["loc"] if not set("[(") & set(str(part)))
             value = repr(one["input"])
             shown = value if len(value) <= SHOWN else f"{value[:SHOWN]}..."
-            said.append(f"{where} = {shown}: {one['msg'].removeprefix('Value error, ')}")
+            said.append(f"{where or 'the whole file'} = {shown}: {one['msg'].removeprefix('Value error, ')}")
     return "; ".join(said[:3])
 
 
