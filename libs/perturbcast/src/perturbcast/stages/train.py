@@ -12,7 +12,7 @@ import typer
 from perturbcast import catalog
 from perturbcast.stages.layout import load_fold, open_cells, open_data, split_files
 from perturbcast.stages.learning import check_machine, learning
-from perturbcast.stages.model_inputs import encoder_of, graphs_of
+from perturbcast.stages.model_inputs import encoder_of, graphs_of, unread
 from perturbcast.stages.params import model_plugin, options
 from perturbcast.stages.progress import track
 from perturbcast.stages.resources import is_first_process, recorded
@@ -79,8 +79,14 @@ def command(
         measure_to_stop_by(stop_by)
     cells = open_cells(split, data) if on_disk else open_data(split, data)
     kept = checkpoints or out.with_name(f".{out.name}.checkpoints")
-    for file in track(split_files(split), f"train {model} on {split.name}"):
+    files = split_files(split)
+    for file in track(files, f"train {model} on {split.name}"):
         fold = load_fold(file, cells)
+        read = graphs_of(config, fold, cells=cells, folders=graph or (), seed=seed)
+        if file == files[0] and (left := unread(config, read)):
+            typer.echo(
+                f"note: {model} does not read the graph {', '.join(left)}: its parameters do not name it", err=True
+            )
         ready = functools.partial(
             fit,
             cells,
@@ -89,7 +95,7 @@ def command(
             plugin=plugin,
             config=config,
             seed=seed,
-            graphs=graphs_of(config, fold, cells=cells, folders=graph or (), seed=seed),
+            graphs=read,
             encoder=encoder_of(config, fold),
         )
         if not by_gradient:
