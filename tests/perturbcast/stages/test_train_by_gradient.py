@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 
 from perturbcast import splits
@@ -26,6 +29,29 @@ def test_a_signal_ends_with_the_code_that_means_again(call, words, monkeypatch):
     done = call(*words)
     assert done.code == 75
     assert "Stopped by a signal after step 2 of 4." in done.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1], ids=["SIGTERM", "SIGUSR1"])
+def test_a_signal_while_data_is_read_also_means_again(call, words, monkeypatch, number):
+    def interrupted(*given, **named):
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr("perturbcast.stages.train.held_out", interrupted)
+    before = signal.getsignal(number)
+    done = call(*words)
+    assert done.code == 75
+    assert "outside of a training. The same command goes on" in done.err
+    assert signal.getsignal(number) is before
+
+
+def test_where_nothing_is_left_to_train_the_first_process_alone_writes(call, words, monkeypatch, tmp_path):
+    monkeypatch.setattr(Learner, "__call__", lambda self, task: None)
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    assert call(*words).code == 0
+    assert not (tmp_path / "model").exists()
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    assert call(*words).code == 0
+    assert (tmp_path / "model/fold_0/fingerprint.json").is_file()
 
 
 def test_the_model_directory_is_as_any_and_no_checkpoint_is_left(call, words, tmp_path):
