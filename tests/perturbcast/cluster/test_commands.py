@@ -1,5 +1,6 @@
 """What SLURM is given, word for word, and what a site may say."""
 
+import subprocess
 from pathlib import Path
 
 import pydantic
@@ -91,6 +92,8 @@ def test_the_example_site_is_one(root):
     [
         pytest.param({"defaults": {"partitions": "cpu"}}, "partitions", id="unknown field"),
         pytest.param({"defaults": {"time": "two hours"}}, "time", id="no time"),
+        pytest.param({"defaults": {"time": 43200}}, "YAML takes 12:00:00 without them for 43200", id="12:00:00"),
+        pytest.param({"defaults": {"memory": 8}}, "it is text, in quotes", id="memory without quotes"),
         pytest.param({"defaults": {"partition": "a, b"}}, "partition", id="two words"),
         pytest.param({"stages": {"train": {"gpu": 1}}}, "gpu", id="unknown field of a stage"),
         pytest.param({"environment": {"A-B": "1"}}, "A-B cannot be one", id="no variable"),
@@ -103,11 +106,47 @@ def test_a_wrong_site_is_refused(values, message):
 
 
 def test_values_reach_the_shell_as_they_are():
-    text = Site(environment={"A": "it's, 1 $HOME"}, binds=("/a b", "/c"), modules=("x/1",)).shell()
-    assert text == "image=''\nbinds=('/a b' /c)\nmodules=(x/1)\nexport A='it'\"'\"'s, 1 $HOME'\n"
+    site = Site(environment={"A": "it's, 1 $HOME"}, binds=("/a b", "/c"), modules=("x/1",))
+    text = site.shell(programs=Path("/my env/bin"))
+    assert text == (
+        "image=''\nbinds=('/a b' /c)\nmodules=(x/1)\nexport PATH='/my env/bin':\"$PATH\"\n"
+        "export A='it'\"'\"'s, 1 $HOME'\n"
+    )
+    assert "PATH" not in Site(image="train.sif").shell(programs=Path("/e/bin")), "the image has its own"
+
+
+def test_tasks_find_the_environment_that_submits(root, tmp_path):
+    """As the guide has it: '.venv/bin/perturbcast submit', and nothing activated."""
+    job, programs = tmp_path / "job", tmp_path / "env/bin"
+    for folder in (job, programs):
+        folder.mkdir(parents=True)
+    for name, text in (("perturbcast", 'echo "ran $@"'), ("srun", 'while [ "${1#--}" != "$1" ]; do shift; done; "$@"')):
+        (programs / name).write_text(f"#!/bin/bash\n{text}\n")
+        (programs / name).chmod(0o755)
+    (job / "site.sh").write_text(Site().shell(programs=programs))
+    done = subprocess.run(
+        ["bash", "apptainer/slurm/stage.sbatch", str(job), "train"],
+        cwd=root,
+        env={"PATH": "/usr/bin:/bin", "SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_JOB_ID": "9"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, f"ran task {job} --group train --number 3\n"), done.stderr
 
 
 def test_a_machine_without_slurm_says_so(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(UsageError, match="no 'sbatch' on the path"):
         Slurm().check()
+
+
+def test_slurm_that_is_not_there_or_does_not_answer_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", f"{tmp_path}:/nowhere")
+    with pytest.raises(UsageError, match="no 'squeue' on the path"):
+        Slurm().states(["7"])
+    hangs = tmp_path / "squeue"
+    hangs.write_text("#!/bin/sh\nexec /bin/sleep 20\n")
+    hangs.chmod(0o755)
+    with pytest.raises(ValueError, match=r"answers within 0.2 s; 'squeue --noheader' did not"):
+        Slurm(timeout=0.2).states(["7"])

@@ -14,9 +14,11 @@ def found(rows):
 
 
 def test_a_sound_site_has_nothing_to_do(tmp_path, monkeypatch):
-    for name, text in (("sbatch", ""), ("sinfo", "cpu\ngpu"), ("python", "12.8 4")):
+    (tmp_path / "inside").mkdir()
+    for name, text in (("sbatch", ""), ("sinfo", "cpu\ngpu"), ("inside/python", "12.8 4")):
         make_program(tmp_path, name, text)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/nowhere")
+    monkeypatch.setattr("sys.executable", f"{tmp_path}/inside/python")  # of this environment, not on the path
     site = Site(
         defaults={"partition": "cpu"}, stages={"train": {"partition": "gpu", "gpus": 1}}, binds=(str(tmp_path),)
     )
@@ -37,3 +39,11 @@ def test_each_fault_is_named(tmp_path, monkeypatch):
     assert rows["image"][1].startswith("build ")
     assert rows["bind /none"][1] == "make it, or take it out"
     assert rows["torch for train"] == ("CPU build 0", "these stages ask for GPUs: install a CUDA build of torch")
+
+
+def test_a_controller_that_hangs_is_no_answer(tmp_path, monkeypatch):
+    make_program(tmp_path, "sinfo", "cpu")
+    (tmp_path / "sinfo").write_text("#!/bin/sh\nexec /bin/sleep 20\n")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/nowhere")
+    monkeypatch.setattr("perturbcast.cluster.diagnosis.SECONDS", 0.2)
+    assert found(diagnose(Site(), stages=("train",)))["sinfo"][0] == "no answer"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from perturbcast.models import additive, control, linear, mean_delta, train_mean
+from perturbcast.models import additive, control, linear, mean_delta, nearest, train_mean
 from perturbcast.schema import Condition
 
 RNG = np.random.default_rng(0)
@@ -65,6 +65,16 @@ def test_additive_learns_how_far_combinations_interact(make_train):
     interacts = make_train(singles | {("A+B", "a"): [4.0, 1.0], ("A+B", "b"): [-2.0, 1.0]})
     quiet, loud = (ask(additive, train, Condition("A+B", "a")).variance[0, 0] for train in (adds, interacts))
     assert loud > quiet + 5
+
+
+@pytest.mark.parametrize("module", [additive, nearest, mean_delta], ids=lambda module: module.__name__.split(".")[-1])
+def test_a_single_of_other_contexts_is_as_uncertain_as_effects_differ_between_contexts(make_train, module):
+    """Around their means A lies 1 off in the first gene and B 2 in the second: 2 and 8 over two degrees of freedom."""
+    train = make_train({("A", "a"): [1.0, 0.0], ("A", "b"): [3.0, 0.0], ("B", "a"): [0.0, 2.0], ("B", "b"): [0.0, 6.0]})
+    between = (np.array([2.0, 8.0]) + np.median([1.0, 4.0])) / 3
+    answer = ask(module, train, Condition("A", "z"))
+    np.testing.assert_allclose(answer.delta[0], [2.0, 0.0])
+    np.testing.assert_allclose(answer.variance[0], between * (1 + 1 / 2) + 0.01)
 
 
 def test_linear_recovers_a_bilinear_truth_for_a_target_never_perturbed(make_train):

@@ -259,13 +259,15 @@ def test_same_seed_same_bytes_and_another_seed_other_weights(train):
 
 
 def test_prediction_is_in_batches_of_bounded_size(train, monkeypatch):
+    from perturbcast.models.cross_fitting import Among
     from perturbcast.nn.intervention import Intervention
 
-    model, sizes = fit(train), []
-    forward = Intervention.forward
+    model, sizes, described = fit(train, over="additive"), [], []
+    forward, describe = Intervention.forward, Among.__call__
     monkeypatch.setattr(Intervention, "forward", lambda self, row: sizes.append(len(row["dose"])) or forward(self, row))
+    monkeypatch.setattr(Among, "__call__", lambda *a, **k: described.append(len(a[1])) or describe(*a, **k))
     ask(model, *["G0"] * 22)
-    assert sizes == [8, 8, 6]
+    assert sizes == described == [8, 8, 6], "11 features of each gene are a row's, so that they come in batches too"
 
 
 def test_a_second_question_fits_and_builds_nothing_again(train, monkeypatch):

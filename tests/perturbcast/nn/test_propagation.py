@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from perturbcast.nn.gates import KINDS
-from perturbcast.nn.propagation import Propagation, in_degree_normalised
+from perturbcast.nn.gates import KINDS, blocks
+from perturbcast.nn.propagation import Propagation, arrived, in_degree_normalised
 
 GENES, WIDTH = 5, 4
 EDGES = torch.tensor([[0, 1, 0, 3], [1, 2, 2, 4]])
@@ -98,20 +98,52 @@ def test_weights_into_a_gene_are_divided_by_the_root_of_their_sum():
     torch.testing.assert_close(weight, torch.tensor([0.5 / 0.5**0.5, -1 / 3**0.5, 2 / 3**0.5, 1.0]))
 
 
-def test_memory_of_a_step_is_of_the_edges_and_not_of_the_square_of_the_genes():
-    """20,000 genes: one dense matrix of them would take 1.6 GB; the whole step stays below a tenth of it."""
-    genes, n = 20_000, 60_000
-    generator = torch.Generator().manual_seed(0)
-    edges = torch.randint(genes, (2, n), generator=generator)
-    layer = Propagation(edges, torch.ones(n), genes=genes, width=4, context=4, rounds=1)
-    h, z, c = torch.zeros(1, genes, 4, requires_grad=True), torch.zeros(genes, 4), torch.zeros(1, 4)
-    largest = 0
+def step(gate, *, edges, weight, genes, rows=2, width=4):
+    """Signals and gradients of one step, and the largest tensor that is kept for the gradient (values)."""
+    torch.manual_seed(3)
+    layer = Propagation(edges, weight, genes=genes, width=width, context=width, gate=gate, rounds=2)
+    h = torch.randn(rows, genes, width, requires_grad=True)
+    z, c = torch.randn(genes, width), torch.randn(rows, width)
+    kept = [0]
 
-    def watch(tensor):
-        nonlocal largest
-        largest = max(largest, tensor.numel())
+    def keep(tensor):
+        kept.append(tensor.numel())
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(watch, lambda kept: kept):
-        layer(h, z_Gd=z, context_Bc=c).sum().backward()
-    assert 0 < largest <= n * 4
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        signal = layer(h, z_Gd=z, context_Bc=c)
+        signal.square().sum().backward()
+    return [signal.detach(), h.grad, *(value.grad for value in layer.parameters())], max(kept)
+
+
+@pytest.mark.parametrize("gate", KINDS)
+def test_blocks_of_edges_give_what_comes_of_all_edges_at_once(gate, monkeypatch):
+    edges = torch.randint(30, (2, 200), generator=torch.Generator().manual_seed(0))
+    given = {"edges": edges, "weight": torch.linspace(-1, 1, 200), "genes": 30}
+    whole, _ = step(gate, **given)
+    monkeypatch.setattr("perturbcast.nn.gates.VALUES_AT_ONCE", 7 * 2 * 4)
+    in_blocks, _ = step(gate, **given)
+    assert [block.stop - block.start for block in blocks(20, values=8)] == [7, 7, 7]
+    for one, other in zip(whole, in_blocks, strict=True):
+        if gate == "mlp":  # a product of matrices of other shapes
+            torch.testing.assert_close(one, other)
+        else:
+            assert torch.equal(one, other)
+
+
+def test_gradients_of_what_arrives_are_those_of_the_sum():
+    generator = torch.Generator().manual_seed(0)
+    message = torch.randn(2, GENES, 3, dtype=torch.float64, generator=generator, requires_grad=True)
+    for shape in ((4,), (2, 4)):
+        gated = torch.randn(shape, dtype=torch.float64, generator=generator, requires_grad=True)
+        assert torch.autograd.gradcheck(
+            lambda m, g: arrived(m, g, source_E=EDGES[0], target_E=EDGES[1]), (message, gated)
+        )
+
+
+def test_what_a_step_keeps_is_of_edges_and_of_genes_and_not_of_both_times_width():
+    """20,000 genes and 2 million edges: all messages would be 8 million values, a [gene, gene] array 400 million."""
+    genes, n, rows = 20_000, 2_000_000, 1
+    edges = torch.randint(genes, (2, n), generator=torch.Generator().manual_seed(0))
+    _, largest = step("mlp", edges=edges, weight=torch.ones(n), genes=genes, rows=rows)
+    assert n <= largest <= rows * n

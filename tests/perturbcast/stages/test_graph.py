@@ -36,6 +36,11 @@ def test_builds_for_every_fold_describes_and_trains(made, call, tmp_path):
         "train", "--split", "split", "--data", "data.h5ad", "--model", "control", "--graph", "g", "--out", "m"
     )
     assert trained.code == 0, trained.err
+    assert "note: control does not read the graph coexpression" in trained.err
+    twice = call("train", "--split", "split", "--data", "data.h5ad", "--model", "control", "--graph", "g", "--graph",
+                 "g", "--out", "m")  # fmt: skip
+    assert twice.code == 1
+    assert "g, g give coexpression more than once" in twice.err
     crossed = call("train", "--split", "split", "--data", "data.h5ad", "--model", "control", "--graph", "g/fold_0",
                    "--out", "m")  # fmt: skip
     assert crossed.code == 1

@@ -72,6 +72,7 @@ def test_random_draws_stay_inside_differ_and_follow_the_seed():
         pytest.param({"budget": {"steps": 1, "samples": 1}}, "steps or samples, not both", id="two budgets"),
         pytest.param({"models": {"ridge": {"ridge": {"low": 2, "high": 1}}}}, "a range goes up", id="downwards"),
         pytest.param({"models": {"ridge": {"ridge": {"low": 0, "high": 1, "log": True}}}}, "above 0", id="log of 0"),
+        pytest.param({"models": {"ridge": {"ridge": []}}}, "at least 1 item", id="no choice"),
         pytest.param({"metrics": "x"}, "metrics", id="unknown field"),
     ],
 )

@@ -142,6 +142,20 @@ def test_a_checkpoint_of_another_config_or_of_other_rows_is_refused(tmp_path):
         Learner(folder=tmp_path)(make_task())
 
 
+def test_a_checkpoint_of_another_graph_is_refused(tmp_path):
+    """Its state holds the edges that it was trained with: they would be trained on, and the model keep the new ones."""
+
+    def make(edges):
+        task = make_task()
+        task.network.register_buffer("edges", torch.tensor(edges))
+        return task
+
+    Learner(folder=tmp_path)(make([[0], [1]]))
+    for other in ([[1], [0]], [[0, 1], [1, 0]]):
+        with pytest.raises(ValueError, match="written with another set of graphs or gene features"):
+            Learner(folder=tmp_path)(make(other))
+
+
 def test_a_save_that_fails_half_way_leaves_the_checkpoint_before(tmp_path, monkeypatch):
     path = tmp_path / "5.ckpt"
     Learner(folder=tmp_path)(make_task())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -105,3 +107,29 @@ def test_a_half_written_directory_is_refused(make_model, tmp_path):
         load_model(tmp_path / "m")
     with pytest.raises(UsageError, match="does not exist"):
         load_model(tmp_path / "absent")
+
+
+def test_whoever_may_read_one_file_may_read_all(make_model, tmp_path):
+    save_model(make_model(), tmp_path / "m")
+    assert len({path.stat().st_mode for path in (tmp_path / "m").iterdir()}) == 1, "another user serves it"
+
+
+def test_the_fingerprint_of_a_network_holds_the_version_of_torch(make_model, tmp_path):
+    networks = {}
+    for name in ("linear", "cgio"):
+        save_model(make_model(name), tmp_path / name)
+        networks[name] = "torch" in json.loads((tmp_path / name / "fingerprint.json").read_text())["versions"]
+    assert networks == {"linear": False, "cgio": True}
+
+
+def test_a_full_disk_says_what_had_no_room_and_leaves_the_model_before(make_model, tmp_path, monkeypatch):
+    before = save_model(make_model(), tmp_path / "m")
+
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=r"no room for .*m \(No space left on device\), and what stood there before"):
+        save_model(make_model("control"), tmp_path / "m")
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+    assert load_model(tmp_path / "m").fingerprint == before.fingerprint

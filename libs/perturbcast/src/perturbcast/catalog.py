@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import functools
 import importlib
+import math
 import pkgutil
 from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
@@ -87,14 +88,24 @@ def configure(folder: str, name: str, values: Mapping[str, Any]) -> Any:
     import pydantic  # here, because a stage without parameters has no use for it
 
     try:
-        return pydantic.TypeAdapter(config).validate_python(dict(values))
+        made = pydantic.TypeAdapter(config).validate_python(dict(values))
     except pydantic.ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == "value_error":  # a rule of the Config's own, in its own words
+            raise UsageError(f"Parameters of {name!r}: {first['ctx']['error']}") from error
         field = ".".join(map(str, first["loc"])) or "its parameters"
         raise UsageError(
             f"Parameters of {name!r} fit their fields; {field} = {first['input']!r}: {first['msg']}. "
             f"See 'Config' in perturbcast/{folder}/{name}.py."
         ) from error
+    numbers = {field: value for field in fields if isinstance(value := getattr(made, field), float)}
+    odd = [f"{field} = {value}" for field, value in numbers.items() if not math.isfinite(value)]
+    if odd:
+        raise UsageError(
+            f"Parameters of {name!r} are finite numbers; got {', '.join(odd)}. "
+            f"See 'Config' in perturbcast/{folder}/{name}.py."
+        )
+    return made
 
 
 def service(name: str) -> Callable[..., Any]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from perturbcast.cluster.site import Site
 
 __all__ = ["diagnose"]
 
+SECONDS = 60  # that a command may take: sinfo of a controller that is down hangs
 BUILD = "import torch; print(torch.version.cuda or 'CPU build', torch.cuda.device_count())"
 
 
@@ -56,8 +58,8 @@ def _partitions() -> set[str] | None:
 
 def _torch(site: Site, stages: list[str]) -> tuple[str, str, str]:
     """A CPU build of torch would train on the GPU's node without the GPU."""
-    words = ["python", "-c", BUILD]
-    said = _say(["apptainer", "exec", "--nv", site.image, *words] if site.image else words)
+    look = ["-c", BUILD]
+    said = _say(["apptainer", "exec", "--nv", site.image, "python", *look] if site.image else [sys.executable, *look])
     what = f"torch for {', '.join(stages)}"
     if said is None:
         return what, "absent", "install the extra that trains, or build the image with it"
@@ -66,8 +68,11 @@ def _torch(site: Site, stages: list[str]) -> tuple[str, str, str]:
 
 
 def _say(words: list[str]) -> str | None:
-    """What a command prints, or None where it fails or is not there."""
+    """What a command prints, or None where it fails, is not there, or does not answer in time."""
     if shutil.which(words[0]) is None:
         return None
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
     return done.stdout if done.returncode == 0 else None

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 from typing import Annotated
 
 import pydantic
 
 __all__ = ["Resources", "Site"]
 
+
+def _is_text(value: object) -> object:
+    if isinstance(value, int):
+        raise ValueError("it is text, in quotes: YAML takes 12:00:00 without them for 43200, and 60 for a number")
+    return value
+
+
 Word = Annotated[str, pydantic.StringConstraints(pattern=r"^[^\s,]+$")]
-Clock = Annotated[str, pydantic.StringConstraints(pattern=r"^(\d+-)?\d{1,2}:\d{2}:\d{2}$|^\d+$")]
-Memory = Annotated[str, pydantic.StringConstraints(pattern=r"^\d+[KMGT]?$")]
+Clock = Annotated[
+    str, pydantic.StringConstraints(pattern=r"^(\d+-)?\d{1,2}:\d{2}:\d{2}$|^\d+$"), pydantic.BeforeValidator(_is_text)
+]
+Memory = Annotated[str, pydantic.StringConstraints(pattern=r"^\d+[KMGT]?$"), pydantic.BeforeValidator(_is_text)]
 
 
 class _Strict(pydantic.BaseModel):
@@ -89,13 +99,18 @@ class Site(_Strict):
         """What a task of ``stage`` (the name before ``@``) asks for."""
         return Resources.model_validate(self.defaults.model_dump() | self.stages.get(stage, {}))
 
-    def shell(self) -> str:
+    def shell(self, *, programs: Path) -> str:
         """Variables for the batch scripts, quoted for a shell.
 
         A file, since ``sbatch --export`` splits its value on commas.
+
+        Args:
+            programs: folder of the commands ``perturbcast`` and ``dvc`` of the environment that submits. Tasks look
+                there first where no image holds them: nobody has to activate anything before ``submit``.
         """
         lines = [f"image={shlex.quote(self.image or '')}"]
         lines += [f"{name}=({' '.join(map(shlex.quote, value))})" for name, value in self._lists().items()]
+        lines += [] if self.image else [f'export PATH={shlex.quote(str(programs))}:"$PATH"']
         lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(self.environment.items())]
         return "\n".join(lines) + "\n"
 

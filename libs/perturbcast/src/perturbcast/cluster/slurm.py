@@ -114,7 +114,17 @@ class Slurm:
         return {(job, int(task) if task.isdigit() else None): state for job, task, state in rows}
 
     def _say(self, words: Sequence[str]) -> str:
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=self.timeout)
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=self.timeout)
+        except FileNotFoundError as error:
+            raise UsageError(
+                f"SLURM tells of jobs; there is no {words[0]!r} on the path. Ask on a login node of the cluster."
+            ) from error
+        except subprocess.TimeoutExpired as error:
+            raise ValueError(
+                f"SLURM answers within {self.timeout:g} s; '{' '.join(words[:2])}' did not. Try again when its "
+                "controller is up (sinfo), and look with squeue whether a job was taken."
+            ) from error
         if done.returncode:
             raise ValueError(
                 f"SLURM refused '{' '.join(words[:2])}': {(done.stderr or done.stdout).strip()}. "

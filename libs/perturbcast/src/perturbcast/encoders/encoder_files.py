@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
+from safetensors.numpy import save as to_bytes
 
 from perturbcast.encoders.encoder import Encoder
 from perturbcast.schema import canonical_hash, gene_list_hash
@@ -47,7 +48,7 @@ def save(encoder: Encoder, directory: Path, *, curves: Curves) -> None:
     with sealed_directory.writing(directory) as beside:
         tensors = {f"{WEIGHTS}{name}": array for name, array in encoder.weights.items()}
         tensors |= {"centre": encoder.centre, "scale": encoder.scale, "cells": encoder.cells}
-        save_file(tensors, beside / "model.safetensors")
+        (beside / "model.safetensors").write_bytes(to_bytes(tensors))
         write_json(
             beside / "config.json",
             {

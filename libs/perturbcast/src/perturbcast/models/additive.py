@@ -3,6 +3,10 @@
 A single measured in the same context is used as it is, else its mean over train contexts. A single that
 train does not hold counts as the mean single effect, and the prediction says so. (Ahlmann-Eltze, Huber and
 Anders 2025, "additive".)
+
+Variance, summed over targets: the sampling error of a single of the same context; the spread of one perturbation's
+effect between contexts for a mean over others; the spread of singles for one that is missing; and once for the sum, how
+far train combinations lie from theirs.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from typing import Self
 import numpy as np
 
 from perturbcast.models.interface import Response, TrainingSet
-from perturbcast.models.spread import effect_variance, sampling_variance
+from perturbcast.models.spread import context_variance, effect_variance, sampling_variance
 from perturbcast.schema import Condition
 
 __all__ = ["Config", "Model"]
@@ -36,6 +40,7 @@ class Model:
         missing: [gene] delta that an unmeasured single counts as: the mean over train singles, or over all
             train conditions where train holds no single.
         missing_variance: [gene] its variance.
+        between_contexts: [gene] variance of a single's effect over contexts.
         interaction: [gene] variance of train combinations around the sum of their singles.
     """
 
@@ -44,6 +49,7 @@ class Model:
     error: np.ndarray
     missing: np.ndarray
     missing_variance: np.ndarray
+    between_contexts: np.ndarray
     interaction: np.ndarray
 
     @classmethod
@@ -54,12 +60,15 @@ class Model:
         singles = effects.select(~combination)
         known = singles if len(singles.conditions) else effects
         mean = known.delta.mean(axis=0)
+        spread = effect_variance(known.delta - mean, degrees=len(known.delta) - 1)
+        names = np.array([c.perturbation for c in known.conditions])
         model = cls(
             pairs=[[c.perturbation, c.context] for c in singles.conditions],
             delta=singles.delta,
             error=singles.error,
             missing=mean,
-            missing_variance=effect_variance(known.delta - mean, degrees=len(known.delta) - 1),
+            missing_variance=spread,
+            between_contexts=context_variance(names, known.delta, otherwise=spread),
             interaction=sampling_variance(effects.error),
         )
         pairs = effects.select(combination)
@@ -85,8 +94,10 @@ class Model:
                     said.append(f"{target} was not measured alone: the mean single effect stands in")
                     continue
                 delta[i] += self.delta[same].mean(axis=0)
-                variance[i] += self.error[same].mean(axis=0) / len(same)
-                if row is None:
+                if row is not None:
+                    variance[i] += self.error[row]
+                else:
+                    variance[i] += self.between_contexts * (1 + 1 / len(same))
                     said.append(f"{target}: mean over {len(same)} train contexts")
             notes.append(tuple(said))
         return Response(delta=delta, variance=variance, notes=tuple(notes))

@@ -312,18 +312,19 @@ class Model:
 
     def predict(self, conditions: Sequence[Condition], *, control: np.ndarray) -> Response:
         """Mean over members; a bounded number of rows at a time."""
-        described = self._described(conditions, np.asarray(control, dtype=np.float64))
         delta, variance = np.empty(control.shape), np.empty(control.shape)
+        notes: list[tuple[str, ...]] = []
         for start in range(0, len(conditions), ROWS_AT_ONCE):
             part = slice(start, start + ROWS_AT_ONCE)
-            delta[part], variance[part] = self._answer(conditions[part], control[part], _part(described, part))
+            asked, given = conditions[part], np.asarray(control[part], dtype=np.float64)
+            described = self._described(asked, given)
+            delta[part], variance[part] = self._answer(asked, given, described)
+            notes += [(*said, *self._said(one)) for said, one in zip(described.notes, asked, strict=True)]
         scale = self.describer.scale
         return Response(
             delta=delta * scale,
             variance=variance * scale**2 + sampling_variance(self.error),
-            notes=tuple(
-                (*said, *self._said(condition)) for said, condition in zip(described.notes, conditions, strict=True)
-            ),
+            notes=tuple(notes),
         )
 
     @functools.cached_property

@@ -13,7 +13,7 @@ from typing import Literal, Self
 import numpy as np
 
 from perturbcast.models.interface import Response, TrainingSet
-from perturbcast.models.spread import effect_variance, sampling_variance
+from perturbcast.models.spread import context_variance, effect_variance, sampling_variance
 from perturbcast.schema import Condition
 
 __all__ = ["Config", "Model"]
@@ -59,16 +59,12 @@ class Model:
         effects = train.effects
         names = np.array([c.perturbation for c in effects.conditions])
         overall = effect_variance(effects.delta - effects.delta.mean(axis=0), degrees=len(names) - 1)
-        unique = np.unique(names)  # in one order: a set's order differs between processes, and so would the last bit
-        of_same = [effects.delta[names == name] for name in unique]
-        residual = np.concatenate([delta - delta.mean(axis=0) for delta in of_same])
-        degrees = len(names) - len(unique)
         return cls(
             level=config.level,
             pairs=[[c.perturbation, c.context] for c in effects.conditions],
             delta=effects.delta,
             error=effects.error,
-            between_contexts=effect_variance(residual, degrees=degrees) if degrees else overall,
+            between_contexts=context_variance(names, effects.delta, otherwise=overall),
             between_perturbations=overall,
             sampling=sampling_variance(effects.error),
         )

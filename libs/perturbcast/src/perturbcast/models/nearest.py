@@ -7,7 +7,8 @@ target without features, or without a similar one, counts as the mean single eff
 any there), and the prediction says so.
 
 Variance: the spread of train singles around what is borrowed for each when its own perturbation is left out; of a
-measured single its sampling error; summed over targets.
+measured single its sampling error, of one measured in other contexts the spread of effects between contexts; summed
+over targets.
 
 Axes: S train singles, N named targets, G genes.
 """
@@ -22,7 +23,7 @@ import numpy as np
 
 from perturbcast.features import FeatureChoice, gather
 from perturbcast.models.interface import Response, TrainingSet
-from perturbcast.models.spread import effect_variance, sampling_variance
+from perturbcast.models.spread import context_variance, effect_variance, sampling_variance
 from perturbcast.schema import Condition, dosed
 
 __all__ = ["Config", "Model"]
@@ -57,6 +58,7 @@ class Model:
         features: [N, f] of length 1.
         mean: [gene] mean single effect.
         mean_variance: [gene] of singles around it; a target of which nothing is known has the larger of the two.
+        between_contexts: [gene] of a single's effect over contexts.
         borrowed_variance: [gene] of singles around what would be borrowed for them.
         sampling: [gene] typical sampling variance.
     """
@@ -69,6 +71,7 @@ class Model:
     features: np.ndarray
     mean: np.ndarray
     mean_variance: np.ndarray
+    between_contexts: np.ndarray
     borrowed_variance: np.ndarray
     sampling: np.ndarray
 
@@ -85,6 +88,8 @@ class Model:
         length = np.sqrt((features.vectors**2).sum(axis=1))
         there = np.flatnonzero(length > 0)
         mean = known.delta.mean(axis=0)
+        spread = effect_variance(known.delta - mean, degrees=len(known.delta) - 1)
+        perturbations = np.array([condition.perturbation for condition in known.conditions])
         model = cls(
             k=config.k,
             pairs=[[condition.perturbation, condition.context] for condition in known.conditions],
@@ -93,7 +98,8 @@ class Model:
             named=[features.names[i] for i in there],
             features=features.vectors[there] / length[there, None],
             mean=mean,
-            mean_variance=effect_variance(known.delta - mean, degrees=len(known.delta) - 1),
+            mean_variance=spread,
+            between_contexts=context_variance(perturbations, known.delta, otherwise=spread),
             borrowed_variance=np.zeros(len(mean)),
             sampling=sampling_variance(train.effects.error),
         )
@@ -126,11 +132,14 @@ class Model:
                     said.append(f"no feature found for {target}, or none like it: the mean single effect stands in")
                     continue
                 delta[i] += self.delta[similar].mean(axis=0)
-                variance[i] += self.error[same].mean(axis=0) / len(same) if len(same) else self.borrowed_variance
-                if len(same) == 0:
-                    said.append(f"{target}: mean of {', '.join(dict.fromkeys(names[similar]))}")
-                elif own is None:
+                if own is not None:
+                    variance[i] += self.error[own]
+                elif len(same):
+                    variance[i] += self.between_contexts * (1 + 1 / len(same))
                     said.append(f"{target}: mean over {len(same)} train contexts")
+                else:
+                    variance[i] += self.borrowed_variance
+                    said.append(f"{target}: mean of {', '.join(dict.fromkeys(names[similar]))}")
             notes.append(tuple(said))
         return Response(delta=delta, variance=variance, notes=tuple(notes))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["effect_variance", "sampling_variance"]
+__all__ = ["context_variance", "effect_variance", "sampling_variance"]
 
 PRIOR_DEGREES = 1.0  # one pseudo-observation of the typical gene: three conditions alone leave many genes at 0
 FLOOR = 1e-6
@@ -31,6 +31,24 @@ def effect_variance(residual: np.ndarray, *, degrees: float) -> np.ndarray:
     raw = squares / max(degrees, 1.0)
     typical = float(np.median(raw[raw > 0])) if (raw > 0).any() else 0.0
     return np.maximum((squares + PRIOR_DEGREES * typical) / (max(degrees, 1.0) + PRIOR_DEGREES), FLOOR)
+
+
+def context_variance(perturbations: np.ndarray, delta: np.ndarray, *, otherwise: np.ndarray) -> np.ndarray:
+    """Variance [gene] of one perturbation's effect between contexts, pooled over perturbations.
+
+    Args:
+        perturbations: [condition] names.
+        delta: [condition, gene] effect estimates.
+        otherwise: [gene] where no perturbation was measured in two contexts.
+    """
+    unique = np.unique(
+        perturbations
+    )  # in one order: a set's order differs between processes, and so would the last bit
+    of_same = [delta[perturbations == name] for name in unique]
+    degrees = len(perturbations) - len(unique)
+    if degrees == 0:
+        return otherwise
+    return effect_variance(np.concatenate([rows - rows.mean(axis=0) for rows in of_same]), degrees=degrees)
 
 
 def sampling_variance(error: np.ndarray) -> np.ndarray:

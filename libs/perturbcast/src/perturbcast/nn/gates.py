@@ -17,13 +17,21 @@ from typing import Literal
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
-__all__ = ["KINDS", "Gate", "Kind"]
+__all__ = ["KINDS", "Gate", "Kind", "blocks"]
 
 Kind = Literal["none", "scalar", "node", "lowrank", "mlp"]
 KINDS: tuple[Kind, ...] = ("none", "scalar", "node", "lowrank", "mlp")
 RANK = 16
+VALUES_AT_ONCE = 2**22  # of a block of edges: 16 MB in float32
 SMALL = 0.1  # sd of u and v: with both at 0 the gradient of u . v is 0 and the gate would never train
+
+
+def blocks(edges: int, *, values: int) -> list[slice]:
+    """Blocks of edges, each of ``values`` values per edge, with at most ``VALUES_AT_ONCE`` together."""
+    size = max(1, VALUES_AT_ONCE // max(values, 1))
+    return [slice(start, start + size) for start in range(0, edges, size)]
 
 
 class Gate(nn.Module):
@@ -63,7 +71,35 @@ class Gate(nn.Module):
         if self.kind == "lowrank":
             return torch.sigmoid((self.source_Gr[source_E] * self.target_Gr[target_E]).sum(dim=1))
         if self.kind == "mlp":
-            edge_Ed = self.source(z_Gd)[source_E] + self.target(z_Gd)[target_E]
-            hidden_BEd = torch.tanh(edge_Ed + self.of_context(context_Bc)[:, None, :])
-            return torch.sigmoid(self.out(hidden_BEd)).squeeze(-1)
+            of_source_Gd, of_target_Gd, of_context_Bd = (
+                self.source(z_Gd),
+                self.target(z_Gd),
+                self.of_context(context_Bc),
+            )
+            parts = [
+                checkpoint(  # hidden values of a block of edges are made again for the gradient
+                    self._opened,
+                    of_source_Gd,
+                    of_target_Gd,
+                    of_context_Bd,
+                    source_E[part],
+                    target_E[part],
+                    use_reentrant=False,
+                    preserve_rng_state=False,
+                )
+                for part in blocks(len(source_E), values=of_context_Bd.numel())
+            ]
+            return torch.cat(parts, dim=1) if parts else z_Gd.new_ones(len(context_Bc), 0)
         return z_Gd.new_ones(len(source_E))
+
+    def _opened(
+        self,
+        of_source_Gd: torch.Tensor,
+        of_target_Gd: torch.Tensor,
+        of_context_Bd: torch.Tensor,
+        source_e: torch.Tensor,
+        target_e: torch.Tensor,
+    ) -> torch.Tensor:
+        """Gates [B, e] of a block of edges."""
+        edge_ed = of_source_Gd[source_e] + of_target_Gd[target_e]
+        return torch.sigmoid(self.out(torch.tanh(edge_ed + of_context_Bd[:, None, :]))).squeeze(-1)

@@ -2,21 +2,24 @@
 
 h'_t = act(W h_t + sum over edges s -> t of w_st gate_st U h_s) + h_t
 
-Edges are an index [2, E] and weights [E], buffers that move and are saved with the module. Work and memory are
-O(B E d); nothing of size G x G exists. W, U and act map 0 to 0, so that a gene that no perturbed gene reaches
-keeps a signal of exactly 0.
+Edges are an index [2, E] and weights [E], buffers that move and are saved with the module. Work is O(B E d) and memory
+O(B G d + E), or O(B G d + B E) with gates of each row: what an edge carries exists for a block of edges at a time and
+is made again for the gradient. Nothing of size G x G exists. W, U and act map 0 to 0, so that a gene that no perturbed
+gene reaches keeps a signal of exactly 0.
 
 Axes: B rows, G genes, d width, E edges.
 """
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from torch import nn
 
-from perturbcast.nn.gates import Gate, Kind
+from perturbcast.nn.gates import Gate, Kind, blocks
 
-__all__ = ["Propagation", "in_degree_normalised"]
+__all__ = ["Propagation", "arrived", "in_degree_normalised"]
 
 CLOSED = 1e-6  # a graph whose gated weights all lie below this says nothing
 
@@ -25,6 +28,45 @@ def in_degree_normalised(edges: torch.Tensor, weight: torch.Tensor, *, genes: in
     """Weights [E] over the square root of the summed absolute weights into each target; 0 stays 0."""
     into_G = torch.zeros(genes, dtype=weight.dtype).index_add_(0, edges[1], weight.abs())
     return weight / into_G[edges[1]].clamp_min(1e-12).sqrt()
+
+
+class _Arrived(torch.autograd.Function):
+    """Sum over the edges into each gene of gate times message, without all messages at once."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, message_BGd: torch.Tensor, gated: torch.Tensor, source_E: torch.Tensor, target_E: torch.Tensor
+    ) -> torch.Tensor:
+        ctx.save_for_backward(message_BGd, gated, source_E, target_E)
+        return _summed(message_BGd, gated, source_E, target_E)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        message_BGd, gated, source_E, target_E = ctx.saved_tensors
+        (into_BGd,) = grads
+        of_message = _summed(into_BGd, gated, target_E, source_E) if ctx.needs_input_grad[0] else None
+        of_gate = None
+        if ctx.needs_input_grad[1]:
+            of_gate = torch.empty_like(gated)
+            for part in blocks(len(source_E), values=message_BGd.shape[0] * message_BGd.shape[2]):
+                product = (into_BGd[:, target_E[part]] * message_BGd[:, source_E[part]]).sum(dim=2)
+                of_gate[..., part] = product if gated.ndim == 2 else product.sum(dim=0)
+        return of_message, of_gate, None, None
+
+
+def _summed(h_BGd: torch.Tensor, gated: torch.Tensor, source_E: torch.Tensor, target_E: torch.Tensor) -> torch.Tensor:
+    found_BGd = torch.zeros_like(h_BGd)
+    for part in blocks(len(source_E), values=h_BGd.shape[0] * h_BGd.shape[2]):
+        gate = gated[..., part, None]
+        found_BGd.index_add_(1, target_E[part], gate * h_BGd[:, source_E[part]])
+    return found_BGd
+
+
+def arrived(
+    message_BGd: torch.Tensor, gated: torch.Tensor, *, source_E: torch.Tensor, target_E: torch.Tensor
+) -> torch.Tensor:
+    """Sum [B, G, d] over the edges into each gene of its gate ([E], or [B, E]) times the source's message."""
+    return cast("torch.Tensor", _Arrived.apply(message_BGd, gated, source_E, target_E))
 
 
 class Propagation(nn.Module):
@@ -78,9 +120,7 @@ class Propagation(nn.Module):
         gated = self.weight * self.gate(source_E, target_E, z_Gd=z_Gd, context_Bc=context_Bc)
         if gated.numel() == 0 or bool((gated.abs() < CLOSED).all()):
             return h_BGd
-        gated = gated[..., None] if gated.ndim == 2 else gated[None, :, None]
         for own, across in zip(self.own, self.across, strict=True):
-            message_BEd = gated * across(h_BGd)[:, source_E]
-            arrived_BGd = torch.zeros_like(h_BGd).index_add_(1, target_E, message_BEd)
+            arrived_BGd = arrived(across(h_BGd), gated, source_E=source_E, target_E=target_E)
             h_BGd = torch.tanh(own(h_BGd) + arrived_BGd) + h_BGd
         return h_BGd

@@ -17,7 +17,7 @@ from perturbcast.stages.model_inputs import encoder_of, graphs_of
 from perturbcast.stages.params import model_plugin, options
 from perturbcast.stores.atomic import write_bytes
 from perturbcast.training.ablation import PLUGIN, WHOLE, Row, ablate, variants
-from perturbcast.training.validation import STOP_BY
+from perturbcast.training.validation import STOP_BY, measure_to_stop_by
 
 CONTEXT_SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -35,7 +35,7 @@ def command(
     only: Annotated[
         list[str] | None, typer.Option(help="A variant to run, like 'graph shuffled'; repeat. All if not given.")
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Fits per variant and fold, with seeds 0, 1, ...")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Fits per variant and fold, with seeds 0, 1, ...")] = 3,
     metric: Annotated[str, typer.Option(help="Metric of condition means.")] = STOP_BY,
     params: Annotated[Path | None, typer.Option(help="Parameter file [default: params.yaml, if there is one]")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the table here (.csv) too.")] = None,
@@ -56,6 +56,7 @@ def command(
             f"Variants of this model are {', '.join(variants(config))}; {', '.join(unknown)} unknown. "
             "Those of a graph need --graphs NAME, those of a state an operator that reads one."
         )
+    measure_to_stop_by(metric)
     cells = open_data(split, data)
     folds = [load_fold(file, cells) for file in split_files(split)]
     console = Console()

@@ -26,7 +26,7 @@ def command(
         str | None, typer.Option(help="Model that the others are compared with [default: the first folder's].")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for comparison.json and comparison.csv.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of bootstrap and permutations.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of bootstrap and permutations.")] = 0,
 ) -> None:
     """Compare models pairwise with a baseline: mean difference over shared conditions, interval, adjusted p-value.
 

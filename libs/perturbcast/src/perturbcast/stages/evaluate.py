@@ -57,7 +57,9 @@ def command(
         bool,
         typer.Option(help="Score ceilings and degenerate predictors too; floors and chance are there in any case."),
     ] = True,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap, and of ceilings and degenerate predictors.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the bootstrap, and of ceilings and degenerate predictors.")
+    ] = 0,
     executor: Executor = "serial",
 ) -> None:
     """Score predictions: each metric with a bootstrap interval over conditions, floors, chance and ceilings.

@@ -10,6 +10,7 @@ import typer
 
 from perturbcast.cluster import Refused, check, same_checkout
 from perturbcast.stages.job import read_plan
+from perturbcast.stages.submit import dvc_program
 
 
 def command(
@@ -29,7 +30,7 @@ def command(
     wrong = check(plan, job)
     good = [stage.name for stage in plan.stages if stage.name not in wrong]
     if good and (finished or not wrong):
-        done = subprocess.run(["dvc", "commit", "--force", *good], capture_output=True, text=True, check=False)
+        done = subprocess.run([dvc_program(), "commit", "--force", *good], capture_output=True, text=True, check=False)
         if done.returncode:
             raise ValueError(f"DVC keeps the outputs; 'dvc commit' said: {done.stderr.strip()[-2000:]}")
         typer.echo(f"{len(good)} stages committed; 'git add dvc.lock' keeps what they made")

@@ -22,7 +22,13 @@ def _read(job: Path, name: str) -> dict[str, Any]:
         raise UsageError(
             f"A job is a folder that 'perturbcast submit' wrote; {job} has no {name}. Jobs in {JOBS}: {known}."
         )
-    value: dict[str, Any] = json.loads(file.read_text())
+    try:
+        value: dict[str, Any] = json.loads(file.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"A job's files are written by 'perturbcast submit' and not edited; {file} cannot be read ({error}). "
+            "Submit again under another --name."
+        ) from error
     return value
 
 

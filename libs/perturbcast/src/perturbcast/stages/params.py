@@ -11,9 +11,10 @@ import yaml
 from perturbcast import catalog
 from perturbcast.errors import UsageError
 
-__all__ = ["DEFAULT", "Params", "SplitParams", "model_plugin", "options", "read"]
+__all__ = ["DEFAULT", "Params", "SplitParams", "in_words", "model_plugin", "options", "read"]
 
 DEFAULT = Path("params.yaml")
+SHOWN = 80  # characters of a value in a message
 
 
 class _Strict(pydantic.BaseModel):
@@ -78,7 +79,26 @@ def read(path: Path = DEFAULT) -> Params:
     try:
         return Params.model_validate(yaml.safe_load(path.read_text()))
     except (pydantic.ValidationError, yaml.YAMLError) as error:
-        raise UsageError(f"{path} does not fit the pipeline: {error}") from error
+        raise UsageError(f"{path} does not fit the pipeline: {in_words(error)}") from error
+
+
+def in_words(error: pydantic.ValidationError | yaml.YAMLError) -> str:
+    """Which fields of a file are wrong, and how, at most three; of a value of several forms, the nearest form.
+
+    A form that a value is not is told in the field's own place, what is wrong inside a form further down.
+    """
+    if not isinstance(error, pydantic.ValidationError):
+        return str(error)
+    found = error.errors(include_url=False)
+    deepest = max(len(one["loc"]) for one in found)
+    said = []
+    for one in found:
+        if len(one["loc"]) == deepest:
+            where = ".".join(str(part) for part in one["loc"] if not set("[(") & set(str(part)))
+            value = repr(one["input"])
+            shown = value if len(value) <= SHOWN else f"{value[:SHOWN]}..."
+            said.append(f"{where or 'the whole file'} = {shown}: {one['msg'].removeprefix('Value error, ')}")
+    return "; ".join(said[:3])
 
 
 def model_plugin(name: str, overrides: dict[str, Any], path: Path | None = None) -> tuple[str, Any]:

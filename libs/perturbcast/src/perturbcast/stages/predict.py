@@ -16,6 +16,7 @@ from perturbcast.stages.executors import Executor, spread
 from perturbcast.stages.layout import PARTS, data_file, load_fold, opened, split_files
 from perturbcast.stages.params import read
 from perturbcast.stages.resources import recording
+from perturbcast.stages.standing_in import standing_in
 from perturbcast.stores import CellFile, control_means, predictions
 from perturbcast.training import TrainedModel, load_model
 
@@ -64,15 +65,17 @@ def command(
     ready = questions() if executor == "serial" else None  # a worker reads them itself
     answer = functools.partial(_answer, questions=questions, parts=parts, ready=ready)
     what = f"predict {split.name} with {', '.join(m.name for m in models)}"
-    for _ in spread(answer, list(models.items()), executor=executor, what=what):
-        pass  # each writes its own files
+    for lines in spread(answer, list(models.items()), executor=executor, what=what):  # each writes its own files
+        for line in lines:
+            typer.echo(line)
 
 
 def _answer(
     model: tuple[Path, Path], *, questions: Callable[[], Questions], parts: list[str], ready: Questions | None = None
-) -> None:
-    """A model, given by its folder and where its predictions go, on every fold."""
+) -> list[str]:
+    """A model, given by its folder and where its predictions go, on every fold; what to say of stand-ins."""
     source, target = model
+    notes: dict[str, list[tuple[str, ...]]] = {name: [] for name in parts}
     folds, controls = ready or questions()
     with recording("predict", target):
         for file, fold in folds.items():
@@ -82,6 +85,8 @@ def _answer(
                 inputs = {c.context: controls[c.context] for c in conditions}
                 prediction = trained.predict(conditions, control_means=inputs)
                 predictions.write(prediction, target / f"fold_{fold.fold}" / f"{name}.npz")
+                notes[name] += prediction.notes
+    return [line for name, said in notes.items() for line in standing_in(said, what=f"{target.name}, {name}")]
 
 
 def _questions(split: Path, data: Path, *, on_disk: bool) -> Questions:

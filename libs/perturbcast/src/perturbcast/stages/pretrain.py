@@ -37,7 +37,7 @@ def command(
         Path | None,
         typer.Option(help="Split folder (all folds) or one fold_K.json: train controls are read, no other."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Decides every draw.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Decides every draw.")] = 0,
     accelerator: Accelerator = "cpu",
     devices: Devices = 1,
     num_nodes: NumNodes = 1,

@@ -83,7 +83,7 @@ def command(
     truth_draws: Annotated[
         int | None, typer.Option(help="Draws per context and round behind the truth. [default: 4096]")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Decides every draw. [default: 0]")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Decides every draw. [default: 0]")] = None,
     params: Annotated[
         Path | None, typer.Option(help="Parameter file whose section 'simulate' comes before the options.")
     ] = None,

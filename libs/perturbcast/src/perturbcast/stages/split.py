@@ -21,7 +21,7 @@ def command(
     data: Annotated[Path, typer.Option(help="Imported dataset (.h5ad on the data contract).")],
     rule: Annotated[str, typer.Option(help="Split rule: a module of perturbcast/splits.")],
     out: Annotated[Path, typer.Option(help="Folder for fold_0.json, fold_1.json, ...")],
-    seed: Annotated[int, typer.Option(help="Decides every draw.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Decides every draw.")] = 0,
 ) -> None:
     """Freeze a split: which cells are fitted, selected on, calibrated on and tested on.
 

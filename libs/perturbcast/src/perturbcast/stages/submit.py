@@ -20,9 +20,11 @@ from perturbcast.cluster.slurm import BATCH, GATHER
 from perturbcast.cluster.task import content, head
 from perturbcast.errors import UsageError
 from perturbcast.stages.job import JOBS
+from perturbcast.stages.params import in_words
 from perturbcast.stores.atomic import write_bytes, write_json
 
 SITE = Path("site.yaml")
+PROGRAMS = Path(sys.executable).parent
 
 
 def command(
@@ -71,7 +73,7 @@ def launch(plan: Plan, site: Site, job: Path, *, dry_run: bool, gather: bool) ->
     _check(plan, site, slurm, job)
     _clean(plan.commit)
     write_json(job / "plan.json", plan.to_json())
-    write_bytes(job / "site.sh", site.shell().encode())
+    write_bytes(job / "site.sh", site.shell(programs=PROGRAMS).encode())
     (job / "logs").mkdir(exist_ok=True)
     ids = _submit(plan, site, slurm, job, gather=gather)
     write_json(job / "submitted.json", ids)
@@ -94,7 +96,9 @@ def read_site(path: Path) -> Site:
     try:
         return Site.model_validate(yaml.safe_load(path.read_text()) or {})
     except (pydantic.ValidationError, yaml.YAMLError) as error:
-        raise UsageError(f"{path} does not describe a site: {error}") from error
+        raise UsageError(
+            f"{path} does not describe a site: {in_words(error)}. See apptainer/slurm/site.example.yaml."
+        ) from error
 
 
 def _plan(targets: list[str]) -> Plan:
@@ -105,6 +109,12 @@ def _plan(targets: list[str]) -> Plan:
 
 
 def _pipeline() -> list[dict[str, Any]]:
+    absent = [str(path) for path in (Path("dvc.yaml"), BATCH / "list_stages.py") if not path.is_file()]
+    if absent:
+        raise UsageError(
+            f"The pipeline that is submitted is the repository's; there is no {' and no '.join(absent)} here. Run in "
+            "the repository root."
+        )
     value: list[dict[str, Any]] = json.loads(_dvc([_dvc_python(), str(BATCH / "list_stages.py")]))
     return value
 
@@ -120,7 +130,7 @@ def dvc_program() -> str:
     Raises:
         UsageError: there is none.
     """
-    program = shutil.which("dvc", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
+    program = shutil.which("dvc", path=f"{PROGRAMS}:{os.environ.get('PATH', '')}")
     if program is None:
         raise UsageError("The pipeline is one of DVC; there is no 'dvc' on the path. Install perturbcast[pipeline].")
     return program
@@ -200,4 +210,4 @@ def _print(plan: Plan, site: Site, job: Path, *, gather: bool) -> None:
     if gather:
         ids = [f"<{array.group}>" for array in plan.arrays]
         typer.echo(shlex.join(gather_command(site=site, job=job, ids=ids)))
-    typer.echo(f"{job}/site.sh:\n{site.shell()}", nl=False)
+    typer.echo(f"{job}/site.sh:\n{site.shell(programs=PROGRAMS)}", nl=False)

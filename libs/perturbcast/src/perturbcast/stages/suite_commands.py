@@ -55,16 +55,20 @@ def commands_of(kind: str) -> typer.Typer:
         """
         if dry_run and site is None:
             raise UsageError("A dry run prints what SLURM would be given; name the cluster with --site.")
+        place = None
+        if site is not None:
+            from perturbcast.stages.submit import read_site
+
+            place = read_site(site)
         folder = start(kind, name, file=params, out=out)
         if retry:
             for one in folder.runs():
                 if record_of(one) is not None and failure(one) is not None:
                     forget(one)
-        if site is not None:
-            from perturbcast.stages.submit import read_site
+        if place is not None:
             from perturbcast.stages.suite_jobs import submit
 
-            submit(folder, read_site(site), dry_run=dry_run, track=track)
+            submit(folder, place, dry_run=dry_run, track=track)
             return
         with _one_driver(folder):
             for number in range(folder.n_rounds):

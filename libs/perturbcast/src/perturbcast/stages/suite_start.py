@@ -14,6 +14,7 @@ from perturbcast import catalog, splits
 from perturbcast.errors import UsageError
 from perturbcast.metrics import metric as descriptor
 from perturbcast.metrics import panel
+from perturbcast.schema import Split
 from perturbcast.stages import params
 from perturbcast.stages.layout import ARTIFACTS, dataset_file, split_files
 from perturbcast.stores import h5ad
@@ -48,11 +49,8 @@ def start(kind: str, name: str, *, file: Path, out: Path | None) -> SuiteFolder:
         UsageError: file, section, split, model, metric or panel is unknown, or a field does not fit.
         ValueError: the folder was started with something else.
     """
-    read = _read(file, kind)
+    read = _read(file, kind, name)
     sections: dict[str, Any] = dict(read.suites if kind == "suite" else read.sweeps)
-    if name not in sections:
-        known = ", ".join(sections) or "none"
-        raise UsageError(f"A {kind} is a section of {kind}s: in {file}; {name!r} is not there. There is: {known}.")
     section: Section | Sweep = sections[name]
     scored = {measure.metric.id for measure in panel(section.panel)}
     if descriptor(section.metric).id not in scored:
@@ -61,10 +59,14 @@ def start(kind: str, name: str, *, file: Path, out: Path | None) -> SuiteFolder:
             "Name another panel, or 'all'."
         )
     section = _resolved(section, read)
-    _known_at_once(section)  # refused before anything is written
-    folder = SuiteFolder.start(out or ARTIFACTS / f"{kind}s" / name, kind, section)
-    for split in folder.splits:
-        _freeze(folder, split, read)
+    _known_at_once(section)  # all of this is refused before anything is written
+    planned = SuiteFolder(path=out or ARTIFACTS / f"{kind}s" / name, kind=kind, section=section)
+    _check_graphs(section)
+    made = {split: _folds(planned, split, read) for split in planned.splits}
+    folder = SuiteFolder.start(planned.path, kind, section)
+    for split, folds in made.items():
+        for fold in folds:
+            splits.freeze(fold, folder.split(split) / f"fold_{fold.fold}.json")
     configurations = _known_at_once(folder.section)
     if configurations is not None and folder.round(0) is None:
         _write_round(folder, 0, configurations)
@@ -92,15 +94,27 @@ def advance(folder: SuiteFolder, number: int) -> None:
     _write_round(folder, number, trials)
 
 
-def _read(file: Path, kind: str) -> _File:
+def _read(file: Path, kind: str, name: str) -> _File:
+    """The section of a suite, and what it may refer to: a fault in another suite's section is not this one's."""
     if not file.is_file():
         raise UsageError(f"A {kind} is described in params.yaml or a file in the same form; {file} does not exist.")
     try:
         value = yaml.safe_load(file.read_text()) or {}
         others = set(params.Params.model_fields) - set(_File.model_fields)
-        return _File.model_validate({name: section for name, section in value.items() if name not in others})
+        value = {field: found for field, found in value.items() if field not in others}
+        sections = value.get(f"{kind}s") or {}
+        if name not in sections:
+            raise UsageError(
+                f"A {kind} is a section of {kind}s: in {file}; {name!r} is not there. There is: "
+                f"{', '.join(map(str, sections)) or 'none'}."
+            )
+        return _File.model_validate(value | {"suites": {}, "sweeps": {}} | {f"{kind}s": {name: sections[name]}})
+    except AttributeError as error:
+        raise UsageError(f"{file} is a table of sections, like params.yaml; it is another kind of YAML.") from error
     except (pydantic.ValidationError, yaml.YAMLError) as error:
-        raise UsageError(f"{file} does not describe suites and sweeps: {error}") from error
+        raise UsageError(
+            f"{file} does not describe this {kind}: {params.in_words(error)}. docs/guides/sweeps.md shows the sections."
+        ) from error
 
 
 def _resolved(section: Section | Sweep, read: _File) -> Section | Sweep:
@@ -117,18 +131,32 @@ def _known_at_once(section: Section | Sweep) -> list[Trial] | None:
     if isinstance(section, Section):
         assert isinstance(section.models, dict)
         return [_trial(name, values, section) for name, values in section.models.items()]
-    for family, space in section.models.items():  # what the model does not have is known before anything runs
-        _trial(family, {field: _any_of(value) for field, value in space.items()}, section)
+    for family, space in section.models.items():  # what the model does not take is known before anything runs
+        first = {field: _ends(value)[0] for field, value in space.items()}
+        for field, value in space.items():
+            for end in _ends(value):
+                _trial(family, first | {field: end}, section)
     if section.method == "tpe":
         return None
     points = grid(section) if section.method == "grid" else drawn(section)
     return [_trial(family, values, section) for family, of_family in points.items() for values in of_family]
 
 
-def _any_of(value: Any) -> Any:
+def _ends(value: Any) -> list[Any]:
+    """The values that a field may have at its furthest: every choice, both ends of a range, or what is fixed."""
     if isinstance(value, Range):
-        return int(value.low) if value.integer else value.low
-    return value[0] if isinstance(value, list) else value
+        return [int(end) if value.integer else end for end in (value.low, value.high)]
+    return value if isinstance(value, list) else [value]
+
+
+def _check_graphs(section: Section | Sweep) -> None:
+    folders = [ARTIFACTS / "graphs" / split / name for split in section.splits for name in section.training.graphs]
+    absent = [str(folder) for folder in folders if not folder.is_dir()]
+    if absent:
+        raise UsageError(
+            f"Graphs of a suite are built before it starts; {', '.join(absent[:3])} not there. Build with 'perturbcast "
+            "graph build --split artifacts/splits/SPLIT --out artifacts/graphs/SPLIT/NAME'."
+        )
 
 
 def _trial(family: str, values: Mapping[str, Any], section: Section | Sweep, *, number: int | None = None) -> Trial:
@@ -145,8 +173,8 @@ def _trial(family: str, values: Mapping[str, Any], section: Section | Sweep, *, 
     )
 
 
-def _freeze(folder: SuiteFolder, name: str, read: _File) -> None:
-    """Keep the folds of a split in the suite's folder: those that are frozen already, or made by its rule."""
+def _folds(folder: SuiteFolder, name: str, read: _File) -> list[Split]:
+    """Folds for the suite's folder: those that are frozen already, or made by the rule; none once it has its own."""
     section = folder.section
     frozen = ARTIFACTS / "splits" / name
     form = section.splits[name] if isinstance(section.splits, dict) else read.splits.get(name)
@@ -154,7 +182,7 @@ def _freeze(folder: SuiteFolder, name: str, read: _File) -> None:
     if not isinstance(section.splits, dict) and frozen.is_dir():
         made = [splits.load(file) for file in split_files(frozen)]
     elif folder.split(name).is_dir():
-        return
+        return []
     elif form is None:
         raise UsageError(
             f"A split is frozen in {frozen}, or described in splits:; {name!r} is neither. Make it with "
@@ -166,9 +194,7 @@ def _freeze(folder: SuiteFolder, name: str, read: _File) -> None:
     absent = sorted((wanted or set()) - {one.fold for one in made})
     if absent:
         raise UsageError(f"Folds are numbered; {name!r} has 0 to {len(made) - 1} and no {', '.join(map(str, absent))}.")
-    for one in made:
-        if wanted is None or one.fold in wanted:
-            splits.freeze(one, folder.split(name) / f"fold_{one.fold}.json")
+    return [one for one in made if wanted is None or one.fold in wanted]
 
 
 def _write_round(folder: SuiteFolder, number: int, trials: list[Trial]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import shutil
 from pathlib import Path
@@ -11,8 +12,8 @@ import typer
 
 from perturbcast import catalog
 from perturbcast.stages.layout import load_fold, open_cells, open_data, split_files
-from perturbcast.stages.learning import learning
-from perturbcast.stages.model_inputs import encoder_of, graphs_of
+from perturbcast.stages.learning import again_on_signal, check_machine, learning
+from perturbcast.stages.model_inputs import encoder_of, graphs_of, unread
 from perturbcast.stages.params import model_plugin, options
 from perturbcast.stages.progress import track
 from perturbcast.stages.resources import is_first_process, recorded
@@ -25,7 +26,7 @@ from perturbcast.stages.training_options import (
     Precision,
 )
 from perturbcast.training import fit, save_model
-from perturbcast.training.validation import STOP_BY, held_out
+from perturbcast.training.validation import STOP_BY, held_out, measure_to_stop_by
 
 CONTEXT_SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -47,7 +48,7 @@ def command(
         list[Path] | None,
         typer.Option(help="Gene graph for models that use one: a graph directory, or a folder of fold_K/ of them."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Decides every draw of the fit.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Decides every draw of the fit.")] = 0,
     stop_by: Annotated[
         str, typer.Option(help="Metric of condition means that early stopping looks at, on the validation part.")
     ] = STOP_BY,
@@ -74,36 +75,46 @@ def command(
     """
     plugin, config = model_plugin(model, dict(options(context.args)), params)
     by_gradient = getattr(catalog.load("models", plugin), "BY_GRADIENT", False)
-    cells = open_cells(split, data) if on_disk else open_data(split, data)
+    if by_gradient:  # what cannot be is known before anything is read
+        check_machine(accelerator, devices)
+        measure_to_stop_by(stop_by)
     kept = checkpoints or out.with_name(f".{out.name}.checkpoints")
-    for file in track(split_files(split), f"train {model} on {split.name}"):
-        fold = load_fold(file, cells)
-        ready = functools.partial(
-            fit,
-            cells,
-            fold,
-            kind=model,
-            plugin=plugin,
-            config=config,
-            seed=seed,
-            graphs=graphs_of(config, fold, cells=cells, folders=graph or (), seed=seed),
-            encoder=encoder_of(config, fold),
-        )
-        if not by_gradient:
-            if is_first_process():
-                save_model(ready(), out / f"fold_{fold.fold}")
-            continue
-        with learning(
-            f"fold {fold.fold}",
-            folder=kept / f"fold_{fold.fold}",
-            accelerator=accelerator,
-            devices=devices,
-            num_nodes=num_nodes,
-            precision=precision,
-            checkpoint_every=checkpoint_every,
-        ) as learner:
-            fitted = ready(learner=learner, validation=held_out(cells, fold, metric=stop_by))
-        if learner.is_first:  # every process of a distributed run holds the same weights; one writes them
-            save_model(fitted, out / f"fold_{fold.fold}")
+    with again_on_signal() if by_gradient else contextlib.nullcontext():
+        cells = open_cells(split, data) if on_disk else open_data(split, data)
+        files = split_files(split)
+        for file in track(files, f"train {model} on {split.name}"):
+            fold = load_fold(file, cells)
+            read = graphs_of(config, fold, cells=cells, folders=graph or (), seed=seed)
+            if file == files[0] and (left := unread(config, read)):
+                typer.echo(
+                    f"note: {model} does not read the graph {', '.join(left)}: its parameters do not name it", err=True
+                )
+            ready = functools.partial(
+                fit,
+                cells,
+                fold,
+                kind=model,
+                plugin=plugin,
+                config=config,
+                seed=seed,
+                graphs=read,
+                encoder=encoder_of(config, fold),
+            )
+            if not by_gradient:
+                if is_first_process():
+                    save_model(ready(), out / f"fold_{fold.fold}")
+                continue
+            with learning(
+                f"fold {fold.fold}",
+                folder=kept / f"fold_{fold.fold}",
+                accelerator=accelerator,
+                devices=devices,
+                num_nodes=num_nodes,
+                precision=precision,
+                checkpoint_every=checkpoint_every,
+            ) as learner:
+                fitted = ready(learner=learner, validation=held_out(cells, fold, metric=stop_by))
+            if learner.is_first:  # every process of a distributed run holds the same weights; one writes them
+                save_model(fitted, out / f"fold_{fold.fold}")
     if by_gradient:
         shutil.rmtree(kept, ignore_errors=True)

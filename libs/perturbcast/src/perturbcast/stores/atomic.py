@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["replacing", "write_bytes", "write_json"]
+__all__ = ["replacing", "said_when_full", "write_bytes", "write_json"]
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextlib.contextmanager
+def said_when_full(path: Path) -> Iterator[None]:
+    """Says what there was no room for, around what writes ``path``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise OSError(
+            f"Outputs are written whole; there was no room for {path} ({error.strerror}), and what stood there before "
+            "is unchanged. Make room and run the same command again."
+        ) from error
 
 
 @contextlib.contextmanager
@@ -20,8 +37,9 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
-        yield beside
-        beside.replace(path)
+        with said_when_full(path):
+            yield beside
+            beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
 

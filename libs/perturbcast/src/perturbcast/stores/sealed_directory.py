@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 import perturbcast
 from perturbcast.errors import UsageError
 from perturbcast.schema import canonical_hash
-from perturbcast.stores.atomic import write_json
+from perturbcast.stores.atomic import said_when_full, write_json
 
 __all__ = ["Kind", "config_of", "reading", "seal", "sha256", "verify", "writing"]
 
@@ -73,16 +73,24 @@ def writing(directory: Path) -> Iterator[Path]:
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     try:
-        yield beside
-        shutil.rmtree(directory, ignore_errors=True)
-        beside.replace(directory)
+        with said_when_full(directory):
+            yield beside
+            shutil.rmtree(directory, ignore_errors=True)
+            beside.replace(directory)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def seal(folder: Path, kind: Kind, facts: Mapping[str, Any]) -> None:
-    """Write the fingerprint of a filled folder."""
-    versions = {name: version(name) for name in kind.packages} | {"python": platform.python_version()}
+def seal(folder: Path, kind: Kind, facts: Mapping[str, Any], *, packages: Sequence[str] = ()) -> None:
+    """Write the fingerprint of a filled folder.
+
+    Args:
+        folder: holds the files.
+        kind: what it is.
+        facts: more that the fingerprint holds.
+        packages: whose versions decide the bytes of this one, beside those of its kind.
+    """
+    versions = {name: version(name) for name in (*kind.packages, *packages)} | {"python": platform.python_version()}
     fingerprint = {
         "files": {
             name: sha256(folder / name)

@@ -130,6 +130,19 @@ class Range(_Strict):
         return self
 
 
+def _form(value: object) -> str:
+    return "choice" if isinstance(value, list) else "range" if isinstance(value, dict | Range) else "value"
+
+
+# the form decides what is checked, so that an error is of the form that was meant
+Field = Annotated[
+    Annotated[Scalar, pydantic.Tag("value")]
+    | Annotated[list[Scalar], pydantic.Field(min_length=1), pydantic.Tag("choice")]
+    | Annotated[Range, pydantic.Tag("range")],
+    pydantic.Discriminator(_form),
+]
+
+
 class Sweep(_Terms):
     """A sweep.
 
@@ -141,7 +154,7 @@ class Sweep(_Terms):
         seed: of the draws.
     """
 
-    models: dict[Name, dict[str, Scalar | list[Scalar] | Range]] = pydantic.Field(min_length=1)
+    models: dict[Name, dict[str, Field]] = pydantic.Field(min_length=1)
     method: Literal["grid", "random", "tpe"]
     trials: int | None = pydantic.Field(default=None, ge=1)
     parallel: int = pydantic.Field(default=1, ge=1)

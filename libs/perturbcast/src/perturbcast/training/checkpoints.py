@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,24 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 
 def signature(task: Task) -> dict[str, str]:
-    """What a checkpoint has to agree with: config, seed, and the rows that are fitted."""
+    """What a checkpoint has to agree with: config, seed, the rows that are fitted, and what the network holds fixed.
+
+    The last are its buffers, edges of graphs among them: a checkpoint would bring its own.
+    """
+    return {
+        "config": canonical_hash(dict(task.config)),
+        "seed": str(task.seed),
+        "rows": _hash(task.rows),
+        "set of graphs or gene features": _hash(dict(task.network.named_buffers())),
+    }
+
+
+def _hash(tensors: Mapping[str, torch.Tensor]) -> str:
     digest = hashlib.sha256()
-    for name in sorted(task.rows):
-        digest.update(name.encode())
-        digest.update(task.rows[name].numpy().tobytes())
-    return {"config": canonical_hash(dict(task.config)), "seed": str(task.seed), "rows": digest.hexdigest()}
+    for name in sorted(tensors):
+        digest.update(f"{name} {tuple(tensors[name].shape)}".encode())
+        digest.update(tensors[name].detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def read(path: Path, task: Task) -> dict[str, Any]:

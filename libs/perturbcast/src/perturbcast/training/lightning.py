@@ -22,11 +22,12 @@ import numpy as np
 import torch
 
 from perturbcast.errors import UsageError
-from perturbcast.nn.descent import Best, Task, check_finite, optimiser, seed_step
+from perturbcast.nn.descent import Best, Settings, Task, check_finite, optimiser, seed_step
 from perturbcast.nn.stream import Batches
 
 try:
     import pytorch_lightning as pl
+    from pytorch_lightning.utilities.exceptions import MisconfigurationException
 except ModuleNotFoundError as error:
     raise UsageError(
         "Training a network needs pytorch-lightning; it is not installed here. "
@@ -35,10 +36,24 @@ except ModuleNotFoundError as error:
 
 from perturbcast.training.checkpoints import OURS, WholeCheckpoints, read, signature
 
-__all__ = ["Interrupted", "Learner"]
+__all__ = ["Interrupted", "Learner", "check_cards"]
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 LOGGERS = ("pytorch_lightning", "lightning_fabric")
+
+
+def check_cards(accelerator: str, devices: int) -> None:
+    """The cards that a training asks for are here.
+
+    Raises:
+        UsageError: they are not, or torch does not see them.
+    """
+    cards = torch.accelerator.device_count() if torch.accelerator.is_available() else 0
+    if accelerator == "gpu" and cards < devices:
+        raise UsageError(
+            f"A training on cards has one per process; torch {torch.__version__} sees {cards} here, and {devices} are "
+            "asked for. Give fewer --devices or --accelerator cpu, or install torch for this machine's cards."
+        )
 
 
 class Interrupted(Exception):
@@ -72,6 +87,9 @@ class Learner:
     is_first: bool = True
     resumed: list[int] = dataclasses.field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        check_cards(self.accelerator, self.devices)
+
     def __call__(self, task: Task) -> None:
         """Train in place, or go on from the checkpoint of this run; the network is left with its best weights.
 
@@ -96,7 +114,20 @@ class Learner:
     def _run(self, module: _Descent, *, resume: Path | None) -> None:
         settings = module.task.settings
         with torch.random.fork_rng(), _quiet():
-            trainer = pl.Trainer(
+            trainer = self._trainer(settings)
+            trainer.fit(module, ckpt_path=resume, weights_only=True)
+            self.history, self.looks, self.is_first = module.history, module.looks, trainer.is_global_zero
+            if module.signalled:
+                raise Interrupted(
+                    f"Stopped by a signal after step {module.steps_done} of {settings.steps}; {module.path} is saved. "
+                    "The same command goes on from there."
+                )
+            module.finished = True
+            trainer.save_checkpoint(module.path)
+
+    def _trainer(self, settings: Settings) -> pl.Trainer:
+        try:
+            return pl.Trainer(
                 accelerator=self.accelerator,
                 devices=self.devices,
                 num_nodes=self.num_nodes,
@@ -114,15 +145,11 @@ class Learner:
                 use_distributed_sampler=False,
                 num_sanity_val_steps=0,
             )
-            trainer.fit(module, ckpt_path=resume, weights_only=True)
-            self.history, self.looks, self.is_first = module.history, module.looks, trainer.is_global_zero
-            if module.signalled:
-                raise Interrupted(
-                    f"Stopped by a signal after step {module.steps_done} of {settings.steps}; {module.path} is saved. "
-                    "The same command goes on from there."
-                )
-            module.finished = True
-            trainer.save_checkpoint(module.path)
+        except MisconfigurationException as error:
+            raise UsageError(
+                f"Lightning trains where its options fit the machine; it says: {error} Change --accelerator, "
+                "--devices, --num-nodes or --precision."
+            ) from error
 
 
 class _Descent(pl.LightningModule):

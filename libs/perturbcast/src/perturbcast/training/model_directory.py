@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
+from safetensors.numpy import save as to_bytes
 
 from perturbcast import catalog
 from perturbcast.calibration import Calibration
@@ -35,6 +36,7 @@ __all__ = ["load_model", "save_model"]
 
 FORMAT = "perturbcast.model/2"
 CONTROLS = "controls.npz"
+LEARNED_BY = ("torch",)  # decides the weights of a network beside KIND's packages
 KIND = sealed_directory.Kind(
     name="model",
     article="A",
@@ -58,7 +60,7 @@ def _fill(beside: Path, model: TrainedModel) -> None:
     tensors = {f"model.{name}": array for name, array in arrays.items()}
     contexts = sorted(model.control_means)
     tensors["control_means"] = np.stack([model.control_means[name] for name in contexts])
-    save_file(tensors, beside / "model.safetensors")
+    (beside / "model.safetensors").write_bytes(to_bytes(tensors))  # by its own writer nobody else could read it
     # a model that reads no encoder keeps the bytes it always had
     encoder = {"encoder": model.encoder} if model.encoder else {}
     write_json(
@@ -92,7 +94,8 @@ def _fill(beside: Path, model: TrainedModel) -> None:
         "config": canonical_hash({"plugin": model.plugin, "parameters": model.parameters, "seed": model.seed}),
         **encoder,
     }
-    sealed_directory.seal(beside, KIND, facts)
+    by_gradient = getattr(catalog.load("models", model.plugin), "BY_GRADIENT", False)
+    sealed_directory.seal(beside, KIND, facts, packages=LEARNED_BY if by_gradient else ())
 
 
 def load_model(directory: Path) -> TrainedModel:

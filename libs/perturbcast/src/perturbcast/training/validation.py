@@ -6,18 +6,19 @@ import numpy as np
 
 from perturbcast.errors import UsageError
 from perturbcast.metrics.comparison import Comparison, Truth
+from perturbcast.metrics.descriptor import Measure
 from perturbcast.metrics.panels import panel
 from perturbcast.models import Validation
 from perturbcast.schema import PerturbationData, Split
 from perturbcast.stores import CellFile, effects
 
-__all__ = ["STOP_BY", "held_out"]
+__all__ = ["STOP_BY", "held_out", "measure_to_stop_by"]
 
 STOP_BY = "perturbench.rmse_average@1"
 
 
-def held_out(data: PerturbationData | CellFile, split: Split, *, metric: str = STOP_BY) -> Validation:
-    """The validation conditions of a fold, scored by ``metric``.
+def measure_to_stop_by(metric: str) -> Measure:
+    """A metric of the catalog that condition means suffice for.
 
     Raises:
         UsageError: there is no such metric, or it needs more than condition means.
@@ -27,6 +28,16 @@ def held_out(data: PerturbationData | CellFile, split: Split, *, metric: str = S
     if measure is None or measure.metric.needs != "means":
         able = ", ".join(sorted(name for name, one in by_id.items() if one.metric.needs == "means"))
         raise UsageError(f"Early stopping looks at a metric of condition means; {metric!r} is none. Known: {able}.")
+    return measure
+
+
+def held_out(data: PerturbationData | CellFile, split: Split, *, metric: str = STOP_BY) -> Validation:
+    """The validation conditions of a fold, scored by ``metric``.
+
+    Raises:
+        UsageError: there is no such metric, or it needs more than condition means.
+    """
+    measure = measure_to_stop_by(metric)
     cells = split.parts["validation"]
     visible = data.subset([*cells, *split.parts["train"], *split.parts["control_input"]])
     measured = effects(visible, cells=cells, conditions=split.conditions["validation"])

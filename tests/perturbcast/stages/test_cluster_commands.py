@@ -1,0 +1,47 @@
+"""Commands of the cluster in a folder, or of a job, that is not what they need."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def test_the_pipeline_is_submitted_from_the_repository_root(call, tmp_path):
+    (tmp_path / "site.yaml").write_text("{}")
+    done = call("submit", "--dry-run")
+    assert done.code == 2
+    assert "there is no dvc.yaml and no apptainer/slurm/list_stages.py here. Run in the repository root." in done.err
+
+
+@pytest.mark.parametrize(
+    "words", [("gather", "job"), ("jobs", "job"), ("task", "job", "--group", "a", "--number", "0")]
+)
+def test_a_broken_plan_is_named(call, tmp_path, words):
+    (tmp_path / "job").mkdir()
+    (tmp_path / "job/plan.json").write_text("{")
+    done = call(*words)
+    assert done.code == 1
+    assert "job/plan.json cannot be read" in done.err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("- cpu", "the whole file = ['cpu']: Input should be a valid dictionary", id="a list"),
+        pytest.param("defaults: {gpu: 1}", "defaults.gpu = 1: Extra inputs are not permitted", id="a typo"),
+        pytest.param("defaults: {time: 12:00:00}", "YAML takes 12:00:00 without them for 43200", id="no quotes"),
+        pytest.param("defaults: {", "expected the node content", id="no YAML"),
+    ],
+)
+def test_a_wrong_site_file_is_one_clear_error(call, tmp_path, text, message):
+    (tmp_path / "site.yaml").write_text(text)
+    for words in (("submit", "--dry-run"), ("doctor", "--slurm")):
+        done = call(*words)
+        assert done.code == 2
+        assert message in done.err
+        assert "site.example.yaml" in done.err
+
+
+def test_an_ablation_has_at_least_one_fit(call):
+    done = call("ablate", "--split", "none", "--seeds", "0")
+    assert done.code == 2
+    assert "Invalid value for '--seeds'" in done.err
