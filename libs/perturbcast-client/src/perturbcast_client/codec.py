@@ -8,6 +8,7 @@ A refusal is a ``ValueError`` that begins with the path of the field, ``controls
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from types import TracebackType
@@ -134,21 +135,27 @@ def encode_tensor(array: NDArray[Any]) -> pb.Tensor:
 
 
 def _tensor_field(number: int, array: NDArray[Any], *, at: int) -> list[bytes | memoryview]:
-    """A tensor as field ``number`` at byte ``at`` of a message: the parts to be joined, its data not copied.
+    """A tensor as field ``number`` at byte ``at`` of a message: the parts to be joined, its data not copied."""
+    dtype = _WIRE_DTYPES[array.dtype.newbyteorder("=")]
+    data = np.ascontiguousarray(array, dtype=_DTYPES[dtype]).reshape(-1).view(np.uint8).data
+    return [_tensor_head(number, dtype, array.shape, len(data), at % ALIGNMENT), data]
+
+
+@functools.lru_cache(maxsize=1024)  # a server has one number of genes, and few sizes of requests
+def _tensor_head(number: int, dtype: int, shape: tuple[int, ...], size: int, at: int) -> bytes:
+    """What stands before the ``size`` bytes of a tensor's data.
 
     The data begin at a multiple of 8, so that whoever reads the message can use them where they lie: the varint of
     dtype is as many bytes longer than it need be.
     """
-    dtype = _WIRE_DTYPES[array.dtype.newbyteorder("=")]
-    data = np.ascontiguousarray(array, dtype=_DTYPES[dtype]).reshape(-1).view(np.uint8).data
-    shape = pb.Tensor(shape=array.shape).SerializeToString()
-    data_head = _varint(pb.Tensor.DATA_FIELD_NUMBER << 3 | 2) + _varint(len(data))
+    axes = pb.Tensor(shape=shape).SerializeToString()
+    data_head = _varint(pb.Tensor.DATA_FIELD_NUMBER << 3 | 2) + _varint(size)
     for longer in range(ALIGNMENT):
-        inner = _varint(pb.Tensor.DTYPE_FIELD_NUMBER << 3) + _varint(dtype, longer=longer) + shape + data_head
-        head = _varint(number << 3 | 2) + _varint(len(inner) + len(data)) + inner
+        inner = _varint(pb.Tensor.DTYPE_FIELD_NUMBER << 3) + _varint(dtype, longer=longer) + axes + data_head
+        head = _varint(number << 3 | 2) + _varint(len(inner) + size) + inner
         if (at + len(head)) % ALIGNMENT == 0:
             break
-    return [head, data]
+    return head
 
 
 def _varint(value: int, *, longer: int = 0) -> bytes:
@@ -361,12 +368,17 @@ def decode_request(message: pb.PredictRequest) -> PredictRequest:
 # Predictions
 
 
-def encode_prediction(prediction: Prediction) -> bytes:
+def encode_prediction(prediction: Prediction, *, timings_ms: Mapping[str, float] | None = None) -> bytes:
     """The reply as bytes; absent arrays stay absent.
 
     Tensors are most of it. They are written behind the rest, which is protobuf too, so that they are copied once.
+
+    Args:
+        prediction: what is told.
+        timings_ms: those of the prediction where they are known only now.
     """
-    parts: list[bytes | memoryview] = [_without_tensors(prediction).SerializeToString()]
+    message = _without_tensors(prediction, prediction.timings_ms if timings_ms is None else timings_ms)
+    parts: list[bytes | memoryview] = [message.SerializeToString()]
     at = len(parts[0])
     for number, name in _TENSORS.items():
         array = getattr(prediction, name)
@@ -377,7 +389,7 @@ def encode_prediction(prediction: Prediction) -> bytes:
     return b"".join(parts)
 
 
-def _without_tensors(prediction: Prediction) -> pb.PredictResponse:
+def _without_tensors(prediction: Prediction, timings_ms: Mapping[str, float]) -> pb.PredictResponse:
     top_genes = prediction.top_genes or ((),) * len(prediction.conditions)
     scores = [None] * len(prediction.conditions) if prediction.ood_score is None else prediction.ood_score.tolist()
     rows = zip(prediction.conditions, prediction.seen, prediction.notes, top_genes, prediction.controls, scores)
@@ -401,7 +413,7 @@ def _without_tensors(prediction: Prediction) -> pb.PredictResponse:
         ],
         interval_level=prediction.interval_level,
         request_id=prediction.request_id,
-        timings_ms=prediction.timings_ms,
+        timings_ms=timings_ms,
     )
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import secrets
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -97,7 +97,7 @@ class Answers:
         except ValueError as error:
             raise InvalidRequestError(str(error)) from error
         if not request.request_id:
-            request = dataclasses.replace(request, request_id=uuid.uuid4().hex)
+            request = dataclasses.replace(request, request_id=secrets.token_hex(16))
         return self.engine.plan(request)
 
     def _reply(self, plan: Plan, parts: Sequence[Rows], spent: dict[str, float], encode: Encode) -> bytes:
