@@ -136,8 +136,11 @@ class Answers:
 
 def _quick(slices: Sequence[Slice]) -> bool:
     """A small batch of a model that was quick when it was warmed; sampled cells are drawn later, in a thread."""
-    conditions = sum(one.stop - one.start for one in slices)
-    return slices[0].plan.served.quick and conditions <= QUICK_CONDITIONS
+    served = slices[0].plan.served
+    if sum(one.stop - one.start for one in slices) > QUICK_CONDITIONS:
+        return False
+    intervals = any(one.plan.level or one.plan.request.wanted.cells for one in slices)
+    return served.quick_intervals if intervals else served.quick
 
 
 def parse(kind: type[Any], data: bytes) -> Any:
