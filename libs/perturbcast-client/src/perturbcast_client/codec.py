@@ -293,7 +293,7 @@ def _decode_condition(message: pb.Condition) -> Condition:
     targets: list[Target] = []
     try:  # not _within: thousands of conditions come in one message
         for target in message.targets:
-            targets.append(Target(name=target.name, dose=target.dose, kind=target.kind))
+            targets.append(Target(name=target.name, dose=target.dose, kind=target.kind))  # noqa: PERF401  # counted below
     except ValueError as error:
         raise ValueError(f"targets[{len(targets)}].{error}") from error
     return Condition(targets=tuple(targets), context=message.context, covariates=tuple(message.covariates.items()))
@@ -347,7 +347,7 @@ def decode_request(message: pb.PredictRequest) -> PredictRequest:
     controls = []
     try:
         for condition in message.conditions:
-            conditions.append(_decode_condition(condition))
+            conditions.append(_decode_condition(condition))  # noqa: PERF401  # counted below
     except ValueError as error:
         raise ValueError(f"conditions[{len(conditions)}].{error}") from error
     for i, cells in enumerate(message.controls):
