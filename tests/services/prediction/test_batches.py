@@ -212,6 +212,30 @@ def test_what_is_quick_waits_for_nobody():
     asyncio.run(scenario())
 
 
+def test_what_is_quick_is_answered_together_where_calls_are_let_in_one_after_the_other():
+    async def scenario():
+        recorder = Recorder()
+        recorder.release.set()
+        queue = WorkQueue(workers=1, capacity=8)
+        batches = Batches(queue, recorder, size=3, wait_s=30, quick=lambda _: True)
+
+        async def call(number):
+            with queue.call():
+                await asyncio.sleep(0)  # its message is read
+                return await batches.run(pieces(number))
+
+        tasks = []
+        for number in range(5):
+            tasks.append(asyncio.create_task(call(number)))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        assert await asyncio.gather(*tasks) == [[2 * number] for number in range(5)]
+        assert recorder.batches == [[0, 1, 2], [3, 4]]
+        await queue.close()
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize(("size", "wait_s"), [(0, 0), (1, -1), (1, float("nan"))])
 def test_a_batch_that_cannot_be_formed_is_refused(size, wait_s):
     with pytest.raises(ValueError, match="at least one condition and waits 0 s or longer"):

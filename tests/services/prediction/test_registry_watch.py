@@ -143,7 +143,18 @@ def test_a_model_of_this_process_is_quick_by_the_clock(make_data, monkeypatch, l
     split = splits.make(data, "unseen_context", seed=1)[0]
     model = fit(data, split, kind="linear", plugin="linear", config=Config(components=2), seed=0)
     monkeypatch.setattr(registry_watch, "QUICK_S", limit_s)
-    assert warm(make_served("1", model=model)).quick is quick
+    warmed = warm(make_served("1", model=model))
+    assert (warmed.quick, warmed.quick_intervals) == (quick, quick)
+
+
+def test_a_model_can_be_quick_for_delta_alone(make_data, monkeypatch):
+    data = make_data()
+    split = splits.make(data, "unseen_context", seed=1)[0]
+    model = fit(data, split, kind="linear", plugin="linear", config=Config(components=2), seed=0)
+    clock_s = iter([0.0, 0.001] * registry_watch.TRIES + [0.0, 0.006] * registry_watch.TRIES)
+    monkeypatch.setattr(registry_watch.time, "thread_time", lambda: next(clock_s))
+    warmed = warm(make_served("1", model=model))
+    assert (warmed.quick, warmed.quick_intervals) == (True, False)
 
 
 def test_a_model_that_is_elsewhere_is_never_quick(monkeypatch, known):

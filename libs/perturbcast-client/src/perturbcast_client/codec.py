@@ -8,6 +8,7 @@ A refusal is a ``ValueError`` that begins with the path of the field, ``controls
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from types import TracebackType
@@ -98,7 +99,7 @@ _SOURCES = {"stored": pb.CONTROL_SOURCE_STORED, "request": pb.CONTROL_SOURCE_REQ
 _SOURCE_NAMES: dict[int, str] = {number: name for name, number in _SOURCES.items()}
 
 
-class _within:  # a context manager, written out: it is entered twice for each condition of a message
+class _within:  # a context manager, written out: it is entered for each part of a message
     """Puts the path of a field before a refusal."""
 
     __slots__ = ("_field",)
@@ -134,21 +135,27 @@ def encode_tensor(array: NDArray[Any]) -> pb.Tensor:
 
 
 def _tensor_field(number: int, array: NDArray[Any], *, at: int) -> list[bytes | memoryview]:
-    """A tensor as field ``number`` at byte ``at`` of a message: the parts to be joined, its data not copied.
+    """A tensor as field ``number`` at byte ``at`` of a message: the parts to be joined, its data not copied."""
+    dtype = _WIRE_DTYPES[array.dtype.newbyteorder("=")]
+    data = np.ascontiguousarray(array, dtype=_DTYPES[dtype]).reshape(-1).view(np.uint8).data
+    return [_tensor_head(number, dtype, array.shape, len(data), at % ALIGNMENT), data]
+
+
+@functools.lru_cache(maxsize=1024)  # a server has one number of genes, and few sizes of requests
+def _tensor_head(number: int, dtype: int, shape: tuple[int, ...], size: int, at: int) -> bytes:
+    """What stands before the ``size`` bytes of a tensor's data.
 
     The data begin at a multiple of 8, so that whoever reads the message can use them where they lie: the varint of
     dtype is as many bytes longer than it need be.
     """
-    dtype = _WIRE_DTYPES[array.dtype.newbyteorder("=")]
-    data = np.ascontiguousarray(array, dtype=_DTYPES[dtype]).reshape(-1).view(np.uint8).data
-    shape = pb.Tensor(shape=array.shape).SerializeToString()
-    data_head = _varint(pb.Tensor.DATA_FIELD_NUMBER << 3 | 2) + _varint(len(data))
+    axes = pb.Tensor(shape=shape).SerializeToString()
+    data_head = _varint(pb.Tensor.DATA_FIELD_NUMBER << 3 | 2) + _varint(size)
     for longer in range(ALIGNMENT):
-        inner = _varint(pb.Tensor.DTYPE_FIELD_NUMBER << 3) + _varint(dtype, longer=longer) + shape + data_head
-        head = _varint(number << 3 | 2) + _varint(len(inner) + len(data)) + inner
+        inner = _varint(pb.Tensor.DTYPE_FIELD_NUMBER << 3) + _varint(dtype, longer=longer) + axes + data_head
+        head = _varint(number << 3 | 2) + _varint(len(inner) + size) + inner
         if (at + len(head)) % ALIGNMENT == 0:
             break
-    return [head, data]
+    return head
 
 
 def _varint(value: int, *, longer: int = 0) -> bytes:
@@ -215,8 +222,7 @@ def decode_tensor(
         ValueError: the dtype is unspecified, unknown or not allowed here, the shape is negative or has another number
             of axes, the byte length is not that of the shape, or a BOOL is neither 0 nor 1.
     """
-    allowed = tuple(dtypes)
-    if tensor.dtype not in allowed:
+    if tensor.dtype not in (allowed := tuple(dtypes)):
         known = {number: name for name, number in pb.Tensor.DType.items()}
         raise ValueError(
             f"dtype: one of {', '.join(known[number] for number in allowed)}; got "
@@ -237,7 +243,8 @@ def decode_tensor(
     if tensor.dtype == pb.Tensor.BOOL and (np.frombuffer(data, dtype=np.uint8) > 1).any():
         raise ValueError("data: a BOOL is one byte, 0 or 1; got another value. Convert the array to booleans.")
     array = np.frombuffer(data, dtype=dtype).reshape(shape)
-    native: NDArray[Any] = np.require(array, dtype.newbyteorder("="), "A")
+    usable = array.dtype.isnative and array.flags.aligned
+    native: NDArray[Any] = array if usable else np.require(array, dtype.newbyteorder("="), "A")
     native.flags.writeable = False
     return native
 
@@ -276,14 +283,19 @@ def _decode_ref(message: pb.ModelRef) -> ModelRef:
 
 def _encode_condition(condition: Condition) -> pb.Condition:
     targets = [pb.Target(name=t.name, dose=t.dose, kind=t.kind) for t in condition.targets]
-    return pb.Condition(targets=targets, context=condition.context, covariates=dict(condition.covariates))
+    message = pb.Condition(targets=targets, context=condition.context)
+    if condition.covariates:
+        message.covariates.update(condition.covariates)
+    return message
 
 
 def _decode_condition(message: pb.Condition) -> Condition:
-    targets = []
-    for i, target in enumerate(message.targets):
-        with _within(f"targets[{i}]"):
-            targets.append(Target(name=target.name, dose=target.dose, kind=target.kind))
+    targets: list[Target] = []
+    try:  # not _within: thousands of conditions come in one message
+        for target in message.targets:
+            targets.append(Target(name=target.name, dose=target.dose, kind=target.kind))  # noqa: PERF401  # counted below
+    except ValueError as error:
+        raise ValueError(f"targets[{len(targets)}].{error}") from error
     return Condition(targets=tuple(targets), context=message.context, covariates=tuple(message.covariates.items()))
 
 
@@ -331,10 +343,13 @@ def decode_request(message: pb.PredictRequest) -> PredictRequest:
     Raises:
         ValueError: begins with the field.
     """
-    conditions, controls = [], []
-    for i, condition in enumerate(message.conditions):
-        with _within(f"conditions[{i}]"):
-            conditions.append(_decode_condition(condition))
+    conditions: list[Condition] = []
+    controls = []
+    try:
+        for condition in message.conditions:
+            conditions.append(_decode_condition(condition))  # noqa: PERF401  # counted below
+    except ValueError as error:
+        raise ValueError(f"conditions[{len(conditions)}].{error}") from error
     for i, cells in enumerate(message.controls):
         with _within(f"controls[{i}]"):
             controls.append(_decode_cells(cells))
@@ -361,12 +376,17 @@ def decode_request(message: pb.PredictRequest) -> PredictRequest:
 # Predictions
 
 
-def encode_prediction(prediction: Prediction) -> bytes:
+def encode_prediction(prediction: Prediction, *, timings_ms: Mapping[str, float] | None = None) -> bytes:
     """The reply as bytes; absent arrays stay absent.
 
     Tensors are most of it. They are written behind the rest, which is protobuf too, so that they are copied once.
+
+    Args:
+        prediction: what is told.
+        timings_ms: those of the prediction where they are known only now.
     """
-    parts: list[bytes | memoryview] = [_without_tensors(prediction).SerializeToString()]
+    message = _without_tensors(prediction, prediction.timings_ms if timings_ms is None else timings_ms)
+    parts: list[bytes | memoryview] = [message.SerializeToString()]
     at = len(parts[0])
     for number, name in _TENSORS.items():
         array = getattr(prediction, name)
@@ -377,7 +397,12 @@ def encode_prediction(prediction: Prediction) -> bytes:
     return b"".join(parts)
 
 
-def _without_tensors(prediction: Prediction) -> pb.PredictResponse:
+@functools.lru_cache(maxsize=8)
+def _encode_seen(seen: SeenInTraining) -> pb.SeenInTraining:
+    return pb.SeenInTraining(perturbation=seen.perturbation, context=seen.context, pair=seen.pair)
+
+
+def _without_tensors(prediction: Prediction, timings_ms: Mapping[str, float]) -> pb.PredictResponse:
     top_genes = prediction.top_genes or ((),) * len(prediction.conditions)
     scores = [None] * len(prediction.conditions) if prediction.ood_score is None else prediction.ood_score.tolist()
     rows = zip(prediction.conditions, prediction.seen, prediction.notes, top_genes, prediction.controls, scores)
@@ -389,9 +414,7 @@ def _without_tensors(prediction: Prediction) -> pb.PredictResponse:
         conditions=[
             pb.ConditionPrediction(
                 condition=_encode_condition(condition),
-                seen_in_training=pb.SeenInTraining(
-                    perturbation=seen.perturbation, context=seen.context, pair=seen.pair
-                ),
+                seen_in_training=_encode_seen(seen),
                 notes=notes,
                 top_genes=[pb.TopGene(gene=gene, delta=delta) for gene, delta in top],
                 controls=_SOURCES[source],
@@ -401,7 +424,7 @@ def _without_tensors(prediction: Prediction) -> pb.PredictResponse:
         ],
         interval_level=prediction.interval_level,
         request_id=prediction.request_id,
-        timings_ms=prediction.timings_ms,
+        timings_ms=timings_ms,
     )
 
 
@@ -449,15 +472,19 @@ def decode_prediction(
     delta = tensor("delta")
     if delta is None:
         raise ValueError("delta: every reply holds the mean delta; this one does not.")
-    conditions, sources = [], []
-    for i, row in enumerate(message.conditions):
-        with _within(f"conditions[{i}]"):
+    rows = list(message.conditions)
+    conditions: list[Condition] = []
+    sources: list[str] = []
+    try:
+        for row in rows:
             conditions.append(_decode_condition(row.condition))
             if row.controls not in _SOURCE_NAMES:
                 raise ValueError(f"controls: one of {', '.join(_SOURCES)}; got {row.controls}.")
             sources.append(_SOURCE_NAMES[row.controls])
-    seen = [row.seen_in_training for row in message.conditions]
-    top_genes = tuple(tuple((top.gene, top.delta) for top in row.top_genes) for row in message.conditions)
+    except ValueError as error:
+        raise ValueError(f"conditions[{len(sources)}].{error}") from error
+    seen = [row.seen_in_training for row in rows]
+    top_genes = tuple(tuple((top.gene, top.delta) for top in row.top_genes) for row in rows)
     return Prediction(
         model=message.model_name,
         version=message.model_version,
@@ -465,8 +492,8 @@ def decode_prediction(
         genes_sha256=message.genes_sha256,
         conditions=tuple(conditions),
         delta=delta,
-        seen=tuple(SeenInTraining(perturbation=s.perturbation, context=s.context, pair=s.pair) for s in seen),
-        notes=tuple(tuple(row.notes) for row in message.conditions),
+        seen=tuple(SeenInTraining.of(s.perturbation, s.context, s.pair) for s in seen),
+        notes=tuple(tuple(row.notes) for row in rows),
         controls=tuple(sources),
         variance=tensor("variance"),
         interval_level=message.interval_level,

@@ -8,6 +8,7 @@ Array axes: condition, gene, cell.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import math
 from collections import Counter
@@ -113,18 +114,16 @@ class Condition:
     covariates: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        targets = tuple(sorted(self.targets))
+        targets = tuple(sorted(self.targets)) if len(self.targets) > 1 else tuple(self.targets)
         if not targets:
             raise ValueError(
                 f"targets: a condition names at least one target; the one in {self.context!r} has none. "
                 "Leave unperturbed cells out: their delta is 0."
             )
-        repeated = _repeated(target.name for target in targets)
-        if repeated:
+        if len(targets) > 1 and (repeated := _repeated(target.name for target in targets)):
             raise ValueError(f"targets: a condition names a target once; repeated: {_listing(repeated)}.")
         named("context", self.context)
-        repeated = _repeated(name for name, _ in self.covariates)
-        if repeated:
+        if self.covariates and (repeated := _repeated(name for name, _ in self.covariates)):
             raise ValueError(f"covariates: a condition names a covariate once; repeated: {_listing(repeated)}.")
         for covariate in self.covariates:
             for text in covariate:
@@ -303,6 +302,12 @@ class SeenInTraining:
     perturbation: bool
     context: bool
     pair: bool
+
+    @staticmethod
+    @functools.lru_cache(maxsize=8)  # there are no others: thousands of conditions share them
+    def of(*seen: bool) -> SeenInTraining:
+        """The one instance for perturbation, context and pair."""
+        return SeenInTraining(*seen)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import secrets
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -97,7 +97,7 @@ class Answers:
         except ValueError as error:
             raise InvalidRequestError(str(error)) from error
         if not request.request_id:
-            request = dataclasses.replace(request, request_id=uuid.uuid4().hex)
+            request = dataclasses.replace(request, request_id=secrets.token_hex(16))
         return self.engine.plan(request)
 
     def _reply(self, plan: Plan, parts: Sequence[Rows], spent: dict[str, float], encode: Encode) -> bytes:
@@ -136,8 +136,11 @@ class Answers:
 
 def _quick(slices: Sequence[Slice]) -> bool:
     """A small batch of a model that was quick when it was warmed; sampled cells are drawn later, in a thread."""
-    conditions = sum(one.stop - one.start for one in slices)
-    return slices[0].plan.served.quick and conditions <= QUICK_CONDITIONS
+    served = slices[0].plan.served
+    if sum(one.stop - one.start for one in slices) > QUICK_CONDITIONS:
+        return False
+    intervals = any(one.plan.level or one.plan.request.wanted.cells for one in slices)
+    return served.quick_intervals if intervals else served.quick
 
 
 def parse(kind: type[Any], data: bytes) -> Any:

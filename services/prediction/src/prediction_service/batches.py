@@ -2,8 +2,8 @@
 
 A call hands in pieces (slices of its conditions). A batch takes at most one piece of each call, in turn, so that a
 stream of thousands of conditions and a request for one alternate. It is formed when a thread is free and either
-``size`` is reached, or the oldest piece has waited ``wait_s``, or nobody else is inside who could still join, or what
-waits is ``quick``.
+``size`` is reached, or the oldest piece has waited ``wait_s``, or nobody else is inside who could still join. What is
+``quick`` waits for nobody who has yet to come, but lets those in who are at the door.
 Belongs to one event loop.
 """
 
@@ -18,6 +18,8 @@ from typing import Generic, TypeVar
 from prediction_service.work_queue import WorkQueue
 
 __all__ = ["Batches", "Piece"]
+
+STILL_TURNS = 4  # of the event loop: gRPC lets one call in after the other, and each takes two or three to be read
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")
@@ -55,7 +57,7 @@ class Batches(Generic[Work, Result]):
         wait_s: how long a piece waits at most for company once a thread is free, seconds.
         observe: told the weight of each batch.
         quick: whether ``answer`` takes less time for these than a thread takes to be told and to tell; then the event
-            loop answers them by itself, with what is there and without waiting for more.
+            loop answers them by itself, together with the calls that it has yet to look at, and waits for no others.
     """
 
     def __init__(
@@ -146,18 +148,28 @@ class Batches(Generic[Work, Result]):
 
     async def _company(self) -> None:
         """Wait until the batch is full, its oldest piece has waited long enough, or nobody else can join."""
-        if self._complete() or not self._wait_s:
-            return
-        if self._quick([next(iter(self._calls.values()))[0].piece.work]):
+        if not self._calls or not self._wait_s:
             return
         loop = asyncio.get_running_loop()
-        oldest = min(pieces[0].since for pieces in self._calls.values())
-        self._company_is_here.clear()
-        timer = loop.call_at(oldest + self._wait_s, self._company_is_here.set)
-        try:
-            await self._company_is_here.wait()
-        finally:
-            timer.cancel()
+        until = min(pieces[0].since for pieces in self._calls.values()) + self._wait_s
+        if self._quick([next(iter(self._calls.values()))[0].piece.work]):
+            await self._let_in(until)
+        elif not self._complete():
+            self._company_is_here.clear()
+            timer = loop.call_at(until, self._company_is_here.set)
+            try:
+                await self._company_is_here.wait()
+            finally:
+                timer.cancel()
+
+    async def _let_in(self, until: float) -> None:
+        """Turn the event loop for as long as calls come of it; there is no sleep in this."""
+        loop = asyncio.get_running_loop()
+        still = 0
+        while still < STILL_TURNS and self._weight < self._size and loop.time() < until:
+            before = self._weight, self._queue.entered
+            await asyncio.sleep(0)
+            still = still + 1 if (self._weight, self._queue.entered) == before else 0
 
     def _complete(self) -> bool:
         """Whether a batch gains nothing by waiting."""

@@ -141,10 +141,7 @@ class Engine:
             genes_sha256=plan.info.genes_sha256,
             conditions=plan.request.conditions,
             delta=delta,
-            seen=tuple(
-                SeenInTraining(perturbation=bool(p), context=bool(c), pair=bool(pair))
-                for p, c, pair in _joined(parts, "seen")
-            ),
+            seen=tuple(SeenInTraining.of(*row) for row in _joined(parts, "seen").tolist()),
             notes=tuple(notes for part in parts for notes in part.predicted.notes[part.start : part.stop]),
             controls=tuple("request" if c.context in plan.control_means else "stored" for c in plan.conditions),
             variance=variance if wanted.variance else None,

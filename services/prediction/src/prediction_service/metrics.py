@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
@@ -40,6 +41,7 @@ class Metrics(grpc.aio.ServerInterceptor):
 
     def __init__(self, methods: Iterable[str]) -> None:
         self._methods = frozenset(methods)
+        self._wrapped: dict[tuple[str, Any], Any] = {}  # by name and handler, of which a server has a fixed few
         self.registry = CollectorRegistry()
         named: dict[str, Any] = {"namespace": "perturbcast", "registry": self.registry}
         self._requests = Counter("requests", "Calls that ended.", ("method", "status"), **named)
@@ -88,10 +90,14 @@ class Metrics(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         if handler is None or method.startswith("/grpc."):
             return handler
-        counted = self._counted(method.rsplit("/", 1)[-1] if method in self._methods else "other")
-        return wrapped(handler, counted)
+        name = method.rsplit("/", 1)[-1] if method in self._methods else "other"
+        if (name, handler) not in self._wrapped:
+            self._wrapped[name, handler] = wrapped(handler, self._counted(name))
+        return self._wrapped[name, handler]
 
     def _counted(self, method: str) -> Callable[[Any], Any]:
+        ended, seconds = functools.cache(functools.partial(self._requests.labels, method)), self._seconds.labels(method)
+
         def wrap(inner: Any) -> Any:
             async def call(request: Any, context: Any) -> Any:
                 started = time.perf_counter()
@@ -108,8 +114,8 @@ class Metrics(grpc.aio.ServerInterceptor):
                     status = STATUS_NAMES.get(code, str(code)) if isinstance(code, int) else code.name
                     raise
                 finally:
-                    self._requests.labels(method, status).inc()
-                    self._seconds.labels(method).observe(time.perf_counter() - started)
+                    ended(status).inc()
+                    seconds.observe(time.perf_counter() - started)
                     if status in REJECTED:
                         self._rejected.labels(status).inc()
 

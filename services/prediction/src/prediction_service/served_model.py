@@ -70,7 +70,8 @@ class ServedModel:
         aliases: names that stand for this version.
         model: the trained model.
         validation_metrics: metric id -> value at registration.
-        quick: whether ``QUICK_CONDITIONS`` are answered within ``QUICK_S``, by this process.
+        quick: whether ``QUICK_CONDITIONS`` are answered within ``QUICK_S``, by this process, without intervals.
+        quick_intervals: whether they are with all of the model's intervals.
     """
 
     name: str
@@ -79,6 +80,7 @@ class ServedModel:
     model: Model
     validation_metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
     quick: bool = False
+    quick_intervals: bool = False
 
 
 def describe(served: ServedModel) -> ModelInfo:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import functools
-import uuid
+import secrets
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, TypeVar
 
@@ -125,7 +124,7 @@ class Servicer:
     def _decode(self, data: bytes) -> PredictRequest:
         message = parse(codec.PREDICT.request, data)
         self._engine.limits.check_conditions(len(message.conditions))  # before an object is built for each
-        message.request_id = message.request_id or uuid.uuid4().hex
+        message.request_id = message.request_id or secrets.token_hex(16)
         return codec.decode_request(message)
 
 
@@ -143,4 +142,4 @@ async def _result(task: asyncio.Task[bytes]) -> bytes:
 
 
 def _encode(prediction: Prediction, timings: Timings) -> bytes:
-    return codec.encode_prediction(dataclasses.replace(prediction, timings_ms=timings()))
+    return codec.encode_prediction(prediction, timings_ms=timings())

@@ -60,6 +60,7 @@ class WorkQueue:
         # waiting happens here and not in the executor, whose queue would keep the bytes of cancelled calls
         self._free = asyncio.Semaphore(workers)
         self._inside = 0
+        self._entered = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._draining = False
@@ -83,6 +84,7 @@ class WorkQueue:
                 retry_after_s=retry_after_s,
             )
         self._inside += 1
+        self._entered += 1
         self._idle.clear()
         try:
             yield
@@ -95,6 +97,11 @@ class WorkQueue:
     def calls(self) -> int:
         """Calls inside, waiting and running."""
         return self._inside
+
+    @property
+    def entered(self) -> int:
+        """Calls that were ever let in."""
+        return self._entered
 
     @property
     def draining(self) -> bool:

@@ -108,9 +108,7 @@ class TrainedModel:
         genes = len(self.genes)
         control = np.array([means[c.context] for c in conditions], dtype=np.float64).reshape(len(conditions), genes)
         response = self.model.predict(conditions, control=control)
-        pairs = set(self.train_conditions)
-        perturbations = {c.perturbation for c in pairs}
-        contexts = {c.context for c in pairs}
+        support = self._support
         return Prediction(
             conditions=tuple(conditions),
             genes=self.genes,
@@ -119,11 +117,15 @@ class TrainedModel:
             control=control,
             intervals=self.calibration.half_widths(response.variance, control=control, levels=levels),
             seen=np.array(
-                [[c.perturbation in perturbations, c.context in contexts, c in pairs] for c in conditions], dtype=bool
+                [
+                    [c.perturbation in support.labels, c.context in support.contexts, c in support.conditions]
+                    for c in conditions
+                ],
+                dtype=bool,
             ).reshape(len(conditions), 3),
             notes=response.notes,
             model=self.fingerprint,
-            ood_score=self._support.distance(conditions, control=control),
+            ood_score=support.distance(conditions, control=control),
             kind=self.kind,
             seed=self.seed,
         )
