@@ -71,6 +71,11 @@ def stock_python():
 
 
 @pytest.mark.slow
+def test_the_stock_client_is_permissive(stock_python, gpl_environment):
+    assert gpl_environment(stock_python.parents[1]) == []
+
+
+@pytest.mark.slow
 def test_a_stock_triton_client_lists_metadata_and_infers(service, stock_python, known):
     done = subprocess.run(
         [stock_python, "-c", STOCK, service.address], capture_output=True, text=True, check=False, timeout=120
