@@ -211,6 +211,11 @@ HEAD = [text("IFNB"), text("B cells")]
             "interval_level is a double_param",
             id="level-type",
         ),
+        pytest.param(
+            make_request(outputs=["lower"], parameters={"interval_level": pb.InferParameter(double_param=0.0)}),
+            "parameters: interval_level lies between 0 and 1; got 0. ",
+            id="level-of-nothing",
+        ),
     ],
 )
 def test_a_malformed_request_is_an_invalid_argument_that_names_the_field(infer, message, says):
