@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 demo: .venv/.installed .venv-client/.installed ## the whole pipeline on real data, then an answer over gRPC
 	perturbcast demo --client-python .venv-client/bin/python
 
-test: .venv/.dev .venv/.browser .venv-dask/.installed ## every test but those on SLURM and of images; real environments, servers and a browser included
+test: .venv/.dev .venv/.browser .venv-dask/.installed .venv-torchserve/.installed ## every test but those on SLURM and of images; real environments, servers and a browser included
 	pytest -n $(WORKERS) --dist loadfile --ignore tests/cluster --ignore tests/images --cov --cov-report=term
 
 test-cluster: .venv/.dev ## jobs on a real single-node SLURM; as root, it installs Debian's packages for it
@@ -36,10 +36,7 @@ lint: .venv/.dev ## format, lint, types, import contracts
 bench: .venv/.dev ## speed and memory beside a named peer
 	set -e; for file in benchmarks/*.py; do python $$file; done
 
-protos: ## regenerate the committed wire code, with the generator that the client's pyproject pins
-	test -x .venv-wire/bin/python || $(PYTHON) -m venv .venv-wire
-	.venv-wire/bin/python -m pip install --quiet -U pip
-	.venv-wire/bin/python -m pip install --quiet --group libs/perturbcast-client/pyproject.toml:wire
+protos: .venv-wire/.installed ## regenerate the committed wire code, with the generator that the client's pyproject pins
 	.venv-wire/bin/python -m grpc_tools.protoc -I protos --python_out=libs/perturbcast-client/src --pyi_out=libs/perturbcast-client/src protos/perturbcast_client/wire/v1/prediction.proto
 	.venv-wire/bin/python -m grpc_tools.protoc -I protos --python_out=services/prediction/src --pyi_out=services/prediction/src protos/prediction_service/wire/open_inference.proto
 	.venv-wire/bin/python -m grpc_tools.protoc -I protos --python_out=services/torchserve/src --pyi_out=services/torchserve/src protos/torchserve_backend/wire/torchserve.proto
@@ -74,10 +71,26 @@ constraints: .venv/.dev ## write the exact versions of this environment to const
 	.venv/bin/python -m pip install $(PIP_FLAGS) --upgrade --target .venv-dask distributed
 	touch $@
 
+# TorchServe apart, and torch and perturbcast from this environment. Without java its tests are skipped and say so.
+.venv-torchserve/.installed: constraints.txt services/torchserve/pyproject.toml | .venv/.installed
+	command -v java >/dev/null || \
+	{ test "$$(id -u)" = 0 && apt-get -qq update && apt-get -qq install --no-install-recommends openjdk-17-jre-headless >/dev/null; } || \
+	echo "no java: OpenJDK 17 is not installed and can not be installed here; the tests of TorchServe will be skipped"
+	.venv/bin/python -m venv --clear --without-pip .venv-torchserve
+	.venv/bin/python -m pip --python .venv-torchserve/bin/python install $(PIP_FLAGS) --no-deps --group services/torchserve/pyproject.toml:torchserve
+	.venv/bin/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' > \
+	"$$(.venv-torchserve/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/perturbcast.pth"
+	touch $@
+
+.venv-wire/.installed: libs/perturbcast-client/pyproject.toml | .venv/.installed
+	.venv/bin/python -m venv --clear --without-pip .venv-wire
+	.venv/bin/python -m pip --python .venv-wire/bin/python install --quiet --disable-pip-version-check --group libs/perturbcast-client/pyproject.toml:wire
+	touch $@
+
 .venv-client/.installed: constraints.txt libs/perturbcast-client/pyproject.toml
 	test -x .venv-client/bin/python || $(PYTHON) -m venv .venv-client
 	.venv-client/bin/python -m pip install $(PIP_FLAGS) libs/perturbcast-client
 	touch $@
 
 clean: ## remove what the commands above made
-	rm -rf .venv .venv-client .venv-dask .venv-wire artifacts mlflow.db mlartifacts
+	rm -rf .venv .venv-client .venv-dask .venv-torchserve .venv-wire artifacts mlflow.db mlartifacts

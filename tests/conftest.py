@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib.metadata import Distribution
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -101,6 +101,19 @@ def _gpl_distributions(found: Iterable[Distribution]) -> list[str]:
 def gpl_distributions() -> Callable[[Iterable[Distribution]], list[str]]:
     """Names of those distributions that speak of the GPL (the LGPL is not it)."""
     return _gpl_distributions
+
+
+@pytest.fixture(scope="session")
+def gpl_environment() -> Callable[[Path], list[str]]:
+    """The same of a virtual environment, or of a folder that packages were installed into."""
+
+    def search(place: Path) -> list[str]:
+        packages = list(place.glob("lib/python*/site-packages")) or [place]
+        found = list(distributions(path=list(map(str, packages))))
+        assert len(found) > 2, f"{place} is no environment"
+        return _gpl_distributions(found)
+
+    return search
 
 
 @pytest.fixture(scope="session")

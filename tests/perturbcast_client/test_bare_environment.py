@@ -8,7 +8,6 @@ import json
 import re
 import subprocess
 import tomllib
-from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -50,14 +49,13 @@ def lower_bounds(pyproject):
 
 
 @pytest.fixture
-def check(gpl_distributions):
+def check(gpl_environment):
     """Whether an environment that holds the client holds nothing else, nothing of the GPL, and answers."""
-    return functools.partial(_check, gpl_distributions)
+    return functools.partial(_check, gpl_environment)
 
 
-def _check(gpl_distributions, environment):
-    packages = environment.python.parents[1].glob("lib/python*/site-packages")
-    assert gpl_distributions(distributions(path=list(map(str, packages)))) == []
+def _check(gpl_environment, environment):
+    assert gpl_environment(environment.python.parents[1]) == []
     installed = json.loads(environment.run("-m", "pip", "list", "--format", "json", "--disable-pip-version-check"))
     names = {package["name"].lower().replace("_", "-") for package in installed}
     assert names - ALLOWED == set()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 import sys
 
 import numpy as np
 import pytest
 
 from perturbcast_client import Condition, cli
-from perturbcast_client.testing import FAKE_MODEL, FakeServer, fake_delta
+from perturbcast_client.testing import FAKE_MODEL, FakeServer, fake_delta, fake_prediction
 
 
 @pytest.fixture
@@ -63,8 +65,14 @@ def test_predict_writes_every_gene(run, tmp_path):
         (("predict", "fake", "--condition", "", "c"), "name: a name is not empty"),
         (("models", "--certificate", "x"), "certificate_file: .*Give both"),
         (("models", "--token-file", "/absent"), "No such file"),
+        (
+            ("models", "--token-file", "/etc/passwd"),
+            "token: a token is printable ASCII without blanks; this one is not",
+        ),
+        (("models", "--address", ""), "address: a service has one, host:port; got ''"),
+        (("models", "--timeout", "0"), "timeout_s: a deadline lies ahead; got 0"),
     ],
-    ids=["no-condition", "no-model", "no-target", "no-key", "no-token-file"],
+    ids=["no-condition", "no-model", "no-target", "no-key", "no-token-file", "no-token", "no-address", "no-time"],
 )
 def test_refusals_are_one_message(run, words, says):
     said = run(*words, code=1)
@@ -78,6 +86,60 @@ def test_a_csv_without_its_columns_is_named(run, tmp_path):
     assert "it has gene, cell" in run("predict", "fake", "--conditions", tmp_path / "c.csv", code=1).replace(
         f"{tmp_path / 'c.csv'} has", "it has"
     )
+
+
+def test_a_csv_may_state_doses(run, tmp_path):
+    """As a spreadsheet writes it, with a byte order mark."""
+    conditions = tmp_path / "c.csv"
+    conditions.write_text(
+        "perturbation,context,dose\nA,B cells,0.5\nB,B cells,\nA@2+B,B cells,\n", encoding="utf-8-sig"
+    )
+    said = run("predict", "fake", "--conditions", conditions, "--top", 1)
+    assert [line.split("  ")[0] for line in said.splitlines()[::2]] == [
+        "A@0.5 in B cells",
+        "B in B cells",
+        "A@2+B in B cells",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("perturbation,context,donor\nA,c,7\n", "--conditions: .*perturbation, context and dose; .* has donor too"),
+        (
+            "perturbation,context,dose\nA+B,c,7\n",
+            "--conditions: line 2: a dose belongs to one target; 'A[+]B' has more",
+        ),
+        ("perturbation,context,dose\nA,c,much\n", "--conditions: line 2: a dose is a number; got 'much'"),
+        ("perturbation,context\nA\n", "--conditions: line 2: a line names perturbation and context; one is missing"),
+        ("perturbation,context\nA,c,d\n", "--conditions: line 2: .* more cells than the header"),
+    ],
+    ids=["covariate", "dose-of-several", "no-number", "cell-missing", "cell-too-many"],
+)
+def test_nothing_in_a_csv_is_left_aside_in_silence(run, tmp_path, text, says):
+    (tmp_path / "c.csv").write_text(text)
+    said = run("predict", "fake", "--conditions", tmp_path / "c.csv", code=1)
+    assert re.search(says, said), said
+
+
+def test_notes_reach_the_reader(tmp_path, capsys):
+    def noted(request, model):
+        notes = tuple(("NOPE was not measured",) if c.perturbation == "NOPE" else () for c in request.conditions)
+        return dataclasses.replace(fake_prediction(request, model), notes=notes)
+
+    with FakeServer(answer=noted) as server:
+        words = ["predict", "fake", "--address", server.address]
+        words += ["--condition", "IFNB", "B cells", "--condition", "NOPE", "B cells"]
+        assert cli.main([*words, "--top", "0"]) == 0
+        assert cli.main([*words, "--out", str(tmp_path / "out.npz")]) == 0
+    assert capsys.readouterr().out.splitlines()[:3] == [
+        "IFNB in B cells  (seen in training)",
+        "NOPE in B cells  (not seen in training)",
+        "  note: NOPE was not measured",
+    ]
+    with np.load(tmp_path / "out.npz") as arrays:
+        assert arrays["notes"].tolist() == ["", "NOPE was not measured"]
+        assert arrays["ood_score"].tolist() == [0.0, 1.0]
 
 
 def test_a_wrong_command_line_is_code_two(capsys):

@@ -318,6 +318,18 @@ def test_every_call_has_a_deadline(asking, where):
     release.set()
 
 
+@pytest.mark.parametrize("seconds", [0, -1, float("nan")], ids=str)
+def test_a_deadline_lies_ahead(asking, seconds):
+    client = asking(fake_prediction)
+    says = f"timeout_s: a deadline lies ahead; got {seconds}"
+    with pytest.raises(ValueError, match=says):
+        client.predict("fake", ASKED, timeout_s=seconds)
+    with pytest.raises(ValueError, match=says):
+        list(client.predict_stream("fake", ASKED, timeout_s=seconds))
+    with pytest.raises(ValueError, match=f"stream_{says}"):
+        asking(fake_prediction, stream_timeout_s=seconds)
+
+
 def test_a_reply_that_breaks_the_contract_is_a_defect_of_the_server(asking):
     def flattened(request, model):
         bare = fake_prediction(request, model)

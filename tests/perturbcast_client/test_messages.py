@@ -64,6 +64,12 @@ def test_a_combination_has_no_order(label):
     assert str(condition) == "A+B in c"
 
 
+@pytest.mark.parametrize("dose", [0.5, 2, 1e-7, 1e20, 1 / 3], ids=str)
+def test_a_dose_is_part_of_the_label_as_the_platform_spells_it(dose):
+    condition = Condition((Target("B", dose=dose), Target("B!")), "c")
+    assert condition.perturbation == schema.canonical_perturbation(f"B@{dose}".replace("e+", "e") + "+B!")
+
+
 @pytest.mark.parametrize(
     ("build", "says"),
     [
@@ -100,12 +106,14 @@ def test_a_combination_has_no_order(label):
         pytest.param(lambda: make_cells([[1, -0.25]]), "expression: .*'B cells' is -0.25. Give values", id="negative"),
         pytest.param(
             lambda: make_cells([[1, 1e39]], dtype=np.float64),
-            r"expression: .*float32; .*is 1e\+39",
-            id="beyond-float32",
+            r"expression: .*at most 1e\+09; .*is 1e\+39",
+            id="beyond-any-scale",
         ),
         pytest.param(lambda: Wanted(interval_level=1.0), "interval_level: .*got 1.0", id="level-one"),
         pytest.param(lambda: Wanted(interval_level=float("nan")), "interval_level: .*got nan", id="level-nan"),
         pytest.param(lambda: Wanted(top_genes=-1), "top_genes: .*got -1", id="negative-top-genes"),
+        pytest.param(lambda: Wanted(top_genes=2**31), "top_genes: .*got 2147483648", id="top-genes-beyond-the-wire"),
+        pytest.param(lambda: Wanted(cells=2**31), "cells: .*got 2147483648", id="cells-beyond-the-wire"),
         pytest.param(lambda: make_request(conditions=()), "conditions: .*got none", id="no-conditions"),
         pytest.param(lambda: make_request(request_id="x" * 129), "request_id: .*got 129", id="long-id"),
         pytest.param(lambda: make_request(request_id="a\nb"), "request_id: .*printable", id="two-lines-of-log"),

@@ -17,10 +17,11 @@ SOURCES = {  # proto -> the source tree that its code is committed in
 
 
 @pytest.mark.slow
-def test_generating_again_gives_the_committed_bytes(root, make_environment, tmp_path):
+def test_generating_again_gives_the_committed_bytes(root, make_environment, gpl_environment, tmp_path):
     client = root / "libs" / "perturbcast-client"
     environment = make_environment()
     environment.install(*tomllib.loads((client / "pyproject.toml").read_text())["dependency-groups"]["wire"])
+    assert gpl_environment(environment.python.parents[1]) == []
     protos = root / "protos"
     for proto, tree in SOURCES.items():
         made = tmp_path / proto.replace("/", "-")

@@ -53,6 +53,12 @@ def run(*words):
 
 
 @pytest.mark.slow
+def test_cell_eval_itself_is_permissive_but_for_what_draws_its_graphs(cell_eval, gpl_environment):
+    """It runs as a program of its own on files; nothing of ours is in its environment."""
+    assert gpl_environment(cell_eval.parents[1]) == ["igraph"]
+
+
+@pytest.mark.slow
 def test_cell_eval_scores_exported_cells_as_we_do(make_data, start_serve, cell_eval, tmp_path):
     data = make_data(perturbations=("G0", "G1", "G2", "G3"), genes=30, cells=40, noise=0.3)
     split = splits.make(data, "unseen_context", seed=1)[0]

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from perturbcast_client import Condition, cli, connect, harness
+from perturbcast_client import Condition, Target, cli, connect, harness
 from perturbcast_client.testing import FAKE_MODEL, FakeServer, fake_delta, fake_prediction
 
 GENES = ("CD3D", "ISG15", "STAT1")  # the fake's, in another order
@@ -207,8 +207,35 @@ def test_a_reply_that_is_not_what_was_asked_ends_the_export_and_leaves_no_file(s
 
 
 def test_a_condition_twice_is_refused(client, screen):
-    with pytest.raises(ValueError, match="conditions: each is predicted once"):
-        list(harness.predicted_cells(client, "fake", screen, [ASKED[0], ASKED[0]]))
+    with pytest.raises(ValueError, match="conditions: each is predicted once; STAT1 in T cells repeats"):
+        list(harness.predicted_cells(client, "fake", screen, [*ASKED, ASKED[0]]))
+
+
+def test_no_cells_are_refused_before_anything_is_asked(client, screen):
+    with pytest.raises(ValueError, match="cells: at least one per condition; got 0"):
+        list(harness.predicted_cells(client, "fake", screen, ASKED, cells=0))
+    assert client.server.requests == []
+
+
+def test_conditions_that_differ_by_dose_have_files_of_their_own(client, screen, tmp_path):
+    asked = [Condition((Target("STAT1", dose=dose),), "B cells") for dose in (0.5, 2)]
+    cells = harness.predicted_cells(client, "fake", screen, asked, cells=2)
+    names = {"dataset": "kang", "method": "ours", "unseen": True, "highly_variable": 3}
+    assert harness.write_scperturbench(cells, screen, tmp_path, **names) == 2
+    files = sorted(path.name for path in tmp_path.rglob("*_imputed.h5ad"))
+    assert files == ["STAT1@0.5_imputed.h5ad", "STAT1@2_imputed.h5ad"]
+
+
+def test_notes_are_in_the_file(screen, tmp_path):
+    def noted(request, model):
+        return dataclasses.replace(
+            fake_prediction(request, model), notes=(("far away", "a guess"),) * len(request.conditions)
+        )
+
+    with FakeServer(answer=noted) as server, connect(server.address, timeout_s=20) as client:
+        harness.write_h5ad(harness.predicted_cells(client, "fake", screen, ASKED, cells=2), screen, tmp_path / "p.h5ad")
+    seen = anndata.read_h5ad(tmp_path / "p.h5ad").uns["perturbcast"]["seen"]
+    assert seen["notes"].tolist() == ["far away; a guess"] * 3
 
 
 def test_a_name_that_is_a_path_is_refused(client, screen, tmp_path):
@@ -216,6 +243,27 @@ def test_a_name_that_is_a_path_is_refused(client, screen, tmp_path):
     names = {"dataset": "../kang", "method": "ours", "unseen": True, "highly_variable": 3}
     with pytest.raises(ValueError, match=r"'../kang' cannot"):
         harness.write_scperturbench(cells, screen, tmp_path, **names)
+
+
+@pytest.mark.parametrize("label", ["A/B", "Ä" * 101], ids=["slash", "too-long"])
+def test_the_command_refuses_a_name_that_is_no_file_before_anything_is_asked(client, file, tmp_path, capsys, label):
+    words = ["export", "fake", "--address", client.server.address, "--controls", file, "--layout", "scperturbench"]
+    words += [
+        "--condition",
+        "STAT1",
+        "B cells",
+        "--condition",
+        label,
+        "B cells",
+        "--dataset",
+        "kang",
+        "--out",
+        tmp_path,
+    ]
+    assert cli.main([str(word) for word in words]) == 1
+    assert "cannot. Rename it" in capsys.readouterr().err
+    assert client.server.requests == []
+    assert not (tmp_path / "kang").exists()
 
 
 def test_a_failed_export_leaves_no_file(client, screen, tmp_path):

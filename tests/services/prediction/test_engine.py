@@ -202,6 +202,18 @@ def test_ties_of_top_genes_keep_the_models_order(serve_fake):
             r"'A' came with kind 'CRISPRi'",
             id="kind",
         ),
+        pytest.param(
+            make_request("A@2"),
+            UnanswerableError,
+            r"conditions\[0\].targets: .*'A@2' came with dose 2. Leave it empty",
+            id="dose-in-the-label",
+        ),
+        pytest.param(
+            make_request(conditions=(Condition((Target("A@2", dose=2.0),), "B cells"),)),
+            InvalidRequestError,
+            r"conditions\[0\].targets: a target has one dose; 'A@2' came with dose 2 too. Give it once",
+            id="dose-twice",
+        ),
         pytest.param(make_request("IMPOSSIBLE"), UnanswerableError, "got IMPOSSIBLE in B cells", id="the-models-own"),
         pytest.param(
             make_request(*["A"] * 11), LimitError, r"conditions: .*at most 10 conditions .*; got 11", id="conditions"
@@ -350,6 +362,34 @@ def test_a_covariate_that_the_model_has_no_input_for_is_refused(make_engine):
     asked = Condition(targets=(Target("A"),), context="B cells", covariates=(("donor", "1015"),))
     with pytest.raises(UnanswerableError, match=r"conditions\[0\].covariates: .*came with donor=1015. Leave them out"):
         make_engine().predict(make_request(conditions=(asked,)))
+
+
+def test_a_dose_reaches_a_model_whose_training_states_doses(known):
+    """In a field of its own or in the label: it is the same condition, and seen in training or not by its dose."""
+    dosed = dataclasses.replace(known, train_conditions=(schema.Condition("A@0.5", "B cells"),))
+    engine = Engine([ServedModel(name="known", model=dosed)])
+    half = Condition((Target("A", dose=0.5),), "B cells")
+    answer = engine.predict(
+        make_request(
+            conditions=(half, Condition((Target("A", dose=2),), "B cells"), Condition.from_label("A", "B cells"))
+        )
+    )
+    assert [seen.pair for seen in answer.seen] == [True, False, False]
+    assert [notes[0] for notes in answer.notes] == [f"{label} in B cells is made up" for label in ("A@0.5", "A@2", "A")]
+    assert answer.conditions[0] == half, "as asked"
+    by_label = engine.predict(make_request("A@0.50"))
+    np.testing.assert_array_equal(by_label.delta[0], answer.delta[0])
+
+
+def test_control_cells_of_another_scale_are_refused(known):
+    """They are answered wrongly by some models and break others."""
+    engine = Engine([ServedModel(name="known", model=dataclasses.replace(known, scale="log1p(counts per 10 000)"))])
+    counts = make_controls([[0, 1, 2, 3], [0, 40, 0, 0]])
+    says = r"controls\[0\].expression: .*counts per 10 000\) is at most 9.2\d+; the largest value of 'T cells' is 40. "
+    with pytest.raises(InvalidRequestError, match=says):
+        engine.predict(make_request(context="T cells", controls=counts, genes=GENES))
+    alone = make_controls([[0, 9.21, 0, 0]])
+    assert engine.predict(make_request(context="T cells", controls=alone, genes=GENES)).controls == ("request",)
 
 
 def test_sampled_cells_count_towards_the_limit_of_the_reply(make_engine):

@@ -71,6 +71,11 @@ def stock_python():
 
 
 @pytest.mark.slow
+def test_the_stock_client_is_permissive(stock_python, gpl_environment):
+    assert gpl_environment(stock_python.parents[1]) == []
+
+
+@pytest.mark.slow
 def test_a_stock_triton_client_lists_metadata_and_infers(service, stock_python, known):
     done = subprocess.run(
         [stock_python, "-c", STOCK, service.address], capture_output=True, text=True, check=False, timeout=120
@@ -205,6 +210,11 @@ HEAD = [text("IFNB"), text("B cells")]
             make_request(outputs=["lower"], parameters={"interval_level": pb.InferParameter(string_param="a")}),
             "interval_level is a double_param",
             id="level-type",
+        ),
+        pytest.param(
+            make_request(outputs=["lower"], parameters={"interval_level": pb.InferParameter(double_param=0.0)}),
+            "parameters: interval_level lies between 0 and 1; got 0. ",
+            id="level-of-nothing",
         ),
     ],
 )

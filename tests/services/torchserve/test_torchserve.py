@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,16 +30,16 @@ from torchserve_backend.wire import torchserve_pb2 as pb
 
 COMMAND = str(Path(sys.executable).with_name("perturbcast"))
 SOURCE = str(Path(perturbcast.__file__).parents[1])
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "perturbcast-tests" / "torchserve"
-PYTHON = Path(os.environ.get("PERTURBCAST_TORCHSERVE_PYTHON", CACHE / "bin" / "python"))
+MADE = Path(__file__).parents[3] / ".venv-torchserve" / "bin" / "python"
+PYTHON = Path(os.environ.get("PERTURBCAST_TORCHSERVE_PYTHON", MADE))
 pytestmark = [
     pytest.mark.slow,
     # MLflow and SQLAlchemy deprecate among themselves; nothing of ours can mend it
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning"),
     pytest.mark.skipif(
-        not PYTHON.with_name("torchserve").exists(),
-        reason=f"no TorchServe at {PYTHON}: python3.11 -m venv {CACHE} && {CACHE}/bin/pip install -c constraints.txt "
-        "torchserve==0.12.0 torch libs/perturbcast, or set PERTURBCAST_TORCHSERVE_PYTHON",
+        not PYTHON.with_name("torchserve").exists() or shutil.which("java") is None,
+        reason=f"no java, or no TorchServe at {PYTHON}: run make .venv-torchserve/.installed, "
+        "or set PERTURBCAST_TORCHSERVE_PYTHON",
     ),
 ]
 

@@ -80,8 +80,8 @@ class Caller(Generic[Channel]):
     ) -> None:
         self._channel: Any = channel
         self._metadata = tuple(metadata)
-        self._timeout_s = timeout_s
-        self._stream_timeout_s = stream_timeout_s
+        self._timeout_s = ahead("timeout_s", timeout_s)
+        self._stream_timeout_s = ahead("stream_timeout_s", stream_timeout_s)
         self._max_message_bytes = max_message_bytes
 
     def _sending(self, call: Call[T], timeout_s: float | None) -> Callable[[], Any]:
@@ -92,14 +92,14 @@ class Caller(Generic[Channel]):
         """
         check_message_size(call.message, self._max_message_bytes)
         send = self._channel.unary_unary(call.method.path, **_serializers(call.method))
-        timeout = self._timeout_s if timeout_s is None else timeout_s
+        timeout = self._timeout_s if timeout_s is None else ahead("timeout_s", timeout_s)
         return functools.partial(send, call.message, timeout=timeout, metadata=self._metadata)
 
     def _opening(self, request: PredictRequest, chunk_size: int, timeout_s: float | None) -> Callable[[], Any]:
         """Opens the stream of a request's chunks when it is called."""
         send = self._channel.stream_stream(codec.PREDICT_STREAM.path, **_serializers(codec.PREDICT_STREAM))
         messages = (codec.encode_request(chunk) for chunk in chunks(request, chunk_size))
-        timeout = self._stream_timeout_s if timeout_s is None else timeout_s
+        timeout = self._stream_timeout_s if timeout_s is None else ahead("timeout_s", timeout_s)
         return functools.partial(send, messages, timeout=timeout, metadata=self._metadata)
 
 
@@ -141,6 +141,13 @@ def refusals() -> Iterator[None]:
         yield
     except grpc.RpcError as error:
         raise from_rpc_error(error) from error
+
+
+def ahead(field: str, seconds: float) -> float:
+    """A deadline in seconds from now; gRPC takes 0 for none at all."""
+    if not seconds > 0:
+        raise ValueError(f"{field}: a deadline lies ahead; got {seconds}. Give seconds above 0.")
+    return seconds
 
 
 def reference(model: Model) -> ModelRef:

@@ -8,15 +8,24 @@ Array axes: cell, gene.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, Union
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["ControlCells", "CsrMatrix"]
+__all__ = ["ControlCells", "CsrMatrix", "largest_expression"]
 
+CP10K = "log1p(counts per 10 000)"
+_LARGEST = {CP10K: math.log1p(10_000) + 1e-3}  # a gene that has all counts of its cell
+_ANY_SCALE = 1e9  # counts, TPM and their like stay below, and its square fits into float32
 _FLOATS = (np.float32, np.float64)
 _INTEGERS = (np.int32, np.int64)
+
+
+def largest_expression(scale: str) -> float:
+    """The largest value that a scale (``ModelInfo.scale``) can hold; infinite where that is not known."""
+    return _LARGEST.get(scale, math.inf)
 
 
 def named(field: str, value: str) -> None:
@@ -126,10 +135,10 @@ class ControlCells:
                 f"expression: expression is not negative; the smallest value of {self.context!r} is {x.min():g}. "
                 "Give values in the model's scale (GetModel: scale), not centred ones."
             )
-        if x.max() > np.finfo(np.float32).max:
+        if x.max() > _ANY_SCALE:
             raise ValueError(
-                f"expression: expression fits into float32; the largest value of {self.context!r} is {x.max():g}. "
-                "Give values in the model's scale (GetModel: scale)."
+                f"expression: expression is at most {_ANY_SCALE:g}; the largest value of {self.context!r} is "
+                f"{x.max():g}. Give values in the model's scale (GetModel: scale)."
             )
 
     @classmethod
@@ -147,6 +156,11 @@ class ControlCells:
     @property
     def _values(self) -> NDArray[Any]:
         return self.expression.data if isinstance(self.expression, CsrMatrix) else self.expression
+
+    @property
+    def largest(self) -> float:
+        """Largest value."""
+        return float(self._values.max(initial=0.0))
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -82,9 +82,12 @@ def opened(
         api: ``grpc`` or ``grpc.aio``; the rest is ``Connecting``.
 
     Raises:
-        ValueError: a token would travel in plain text to another machine, or ``attempts`` is out of range.
+        ValueError: there is no address, a token is none or would travel in plain text to another machine, or
+            ``attempts`` is out of range.
         OSError: a TLS file cannot be read.
     """
+    if not address:
+        raise ValueError("address: a service has one, host:port; got ''. Name it.")
     metadata = authorization(address, token, encrypted=tls is not None)
     chosen = options(max_message_bytes=max_message_bytes, attempts=attempts)
     channel = (
@@ -132,10 +135,14 @@ def authorization(address: str, token: str, *, encrypted: bool) -> tuple[tuple[s
     """The metadata that carries a bearer token; none without one.
 
     Raises:
-        ValueError: the token would leave this machine in plain text.
+        ValueError: it is no token, or it would leave this machine in plain text.
     """
     if not token:
         return ()
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise ValueError(
+            "token: a token is printable ASCII without blanks; this one is not. Look whether its file holds one alone."
+        )
     if not encrypted and not _is_loopback(address):
         raise ValueError(
             f"token: a token leaves this machine over TLS only; {address!r} was to be reached in plain text. "

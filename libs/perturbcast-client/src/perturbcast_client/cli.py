@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from perturbcast_client import stats
 from perturbcast_client.channel import Tls
 from perturbcast_client.client import Client, connect
 from perturbcast_client.errors import ServiceError
-from perturbcast_client.messages import Condition, ModelRef, Wanted
+from perturbcast_client.messages import Condition, ModelRef, Target, Wanted
 
 __all__ = ["main"]
 
@@ -61,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     asked.add_argument(
         "--condition", action="append", nargs=2, metavar=("PERTURBATION", "CONTEXT"), default=[], help="repeat for more"
     )
-    asked.add_argument("--conditions", type=Path, help="CSV with the columns perturbation and context")
+    asked.add_argument(
+        "--conditions", type=Path, help="CSV with the columns perturbation, context and, where wanted, dose"
+    )
 
     models = commands.add_parser("models", parents=[service], help="what the service answers for")
     models.add_argument("model", nargs="?", help="one model in full: NAME, NAME@ALIAS or NAME/VERSION")
@@ -120,19 +122,56 @@ def _reference(text: str) -> ModelRef:
 
 
 def _conditions(given: argparse.Namespace) -> list[Condition]:
-    pairs = list(given.condition)
+    asked = [Condition.from_label(*pair) for pair in given.condition]
     if given.conditions:
-        with given.conditions.open(newline="", encoding="utf-8") as file:
-            rows = csv.DictReader(file)
-            if not {"perturbation", "context"} <= set(rows.fieldnames or ()):
-                raise ValueError(
-                    f"--conditions: a CSV with the columns perturbation and context; {given.conditions} has "
-                    f"{', '.join(rows.fieldnames or ()) or 'none'}. Add the header."
-                )
-            pairs += [(row["perturbation"], row["context"]) for row in rows]
-    if not pairs:
+        asked += _listed(given.conditions)
+    if not asked:
         raise ValueError("--condition: at least one condition is asked for; none was. Add --condition A 'B cells'.")
-    return [Condition.from_label(*pair) for pair in pairs]
+    return asked
+
+
+def _listed(path: Path) -> list[Condition]:
+    """The conditions of a CSV; a column or a cell that says something else is refused."""
+    with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets begin with a byte order mark
+        rows = csv.DictReader(file)
+        columns = rows.fieldnames or ()
+        if not {"perturbation", "context"} <= set(columns):
+            raise ValueError(
+                f"--conditions: a CSV with the columns perturbation and context; {path} has "
+                f"{', '.join(columns) or 'none'}. Add the header."
+            )
+        others = sorted(set(columns) - {"perturbation", "context", "dose"})
+        if others:
+            raise ValueError(
+                f"--conditions: a CSV with the columns perturbation, context and dose; {path} has {', '.join(others)} "
+                "too, which no model is told. Drop them."
+            )
+        conditions = []
+        for row in rows:
+            try:
+                conditions.append(_row(row))
+            except ValueError as error:
+                raise ValueError(f"--conditions: line {rows.line_num}: {error}") from error
+    return conditions
+
+
+def _row(row: dict[Any, Any]) -> Condition:
+    if None in row:  # where the reader puts what is too much
+        raise ValueError("a line holds one cell per column; it has more cells than the header. Quote its commas.")
+    if row["perturbation"] is None or row["context"] is None:
+        raise ValueError("a line names perturbation and context; one is missing. Add it.")
+    condition = Condition.from_label(row["perturbation"], row["context"])
+    if not row.get("dose"):
+        return condition
+    try:
+        dose = float(row["dose"])
+    except ValueError as error:
+        raise ValueError(f"a dose is a number; got {row['dose']!r}. Leave the unit out.") from error
+    if len(condition.targets) > 1:
+        raise ValueError(
+            f"a dose belongs to one target; {row['perturbation']!r} has more. Write NAME@DOSE for each of them."
+        )
+    return Condition((Target(condition.targets[0].name, dose=dose),), condition.context)
 
 
 def _models(given: argparse.Namespace) -> None:
@@ -165,9 +204,11 @@ def _predict(given: argparse.Namespace) -> None:
         replies = list(client.predict_stream(pinned, conditions, chunk_size=chunk, wanted=wanted))
     if given.out is None:
         for reply in replies:
-            for condition, seen, genes in zip(reply.conditions, reply.seen, reply.top_genes):
-                print(f"{condition}  ({'seen' if seen.pair else 'not seen'} in training)")
-                for gene, delta in genes:
+            for i, condition in enumerate(reply.conditions):
+                print(f"{condition}  ({'seen' if reply.seen[i].pair else 'not seen'} in training)")
+                for note in reply.notes[i]:
+                    print(f"  note: {note}")
+                for gene, delta in reply.top_genes[i] if top else ():
                     print(f"  {gene:<16} {delta:+.4f}")
         return
     names = ["delta", "variance", *(["lower", "upper"] if given.level else [])]
@@ -176,6 +217,10 @@ def _predict(given: argparse.Namespace) -> None:
     arrays["context"] = np.array([condition.context for condition in conditions])
     arrays["genes"] = np.array(info.genes)
     arrays["seen"] = np.array([[s.perturbation, s.context, s.pair] for reply in replies for s in reply.seen])
+    arrays["notes"] = np.array(["; ".join(notes) for reply in replies for notes in reply.notes])
+    scores = [reply.ood_score for reply in replies if reply.ood_score is not None]
+    if len(scores) == len(replies):  # a model may give none
+        arrays["ood_score"] = np.concatenate(scores)
     arrays["fingerprint"] = np.array(replies[0].fingerprint)
     beside = given.out.with_name(f".{given.out.stem}.partial.npz")
     with beside.open("wb") as file:
@@ -195,6 +240,9 @@ def _export(given: argparse.Namespace) -> None:
     if given.layout == "scperturbench" and not given.dataset:
         raise ValueError("--dataset: the layout scperturbench begins with the name of the dataset; none was given.")
     conditions = _conditions(given)
+    if given.layout == "scperturbench":
+        names = {name for condition in conditions for name in (condition.perturbation, condition.context)}
+        harness.check_file_names([given.dataset, given.method, *sorted(names)])  # before anything is asked
     screen = harness.read_screen(
         given.controls,
         perturbation_key=given.perturbation_key,

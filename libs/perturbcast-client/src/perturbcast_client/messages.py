@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from perturbcast_client.cells import ControlCells, CsrMatrix, named
+from perturbcast_client.cells import ControlCells, CsrMatrix, largest_expression, named
 
 __all__ = [
     "Condition",
@@ -31,6 +31,7 @@ __all__ = [
     "Target",
     "Wanted",
     "gene_list_hash",
+    "largest_expression",
 ]
 
 REQUEST_ID_LENGTH = 128
@@ -80,7 +81,7 @@ class Target:
 
     Attributes:
         name: gene symbol, drug or cytokine, as in the training data.
-        dose: in the dataset's unit; 0 means as in training.
+        dose: in the dataset's unit; 0 means as in training. A model whose training states no doses refuses it.
         kind: for example CRISPRi; empty means as in training.
     """
 
@@ -96,6 +97,11 @@ class Target:
             )
         if not math.isfinite(self.dose) or self.dose < 0:
             raise ValueError(f"dose: a dose is finite and not negative; got {self.dose!r}. 0 means as in training.")
+
+    @property
+    def label(self) -> str:
+        """``NAME``, or ``NAME@DOSE`` where a dose is given."""
+        return f"{self.name}@{self.dose:.12g}".replace("e+", "e") if self.dose else self.name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,8 +144,8 @@ class Condition:
 
     @property
     def perturbation(self) -> str:
-        """Canonical label: target names, sorted and joined by ``+``."""
-        return "+".join(target.name for target in self.targets)
+        """Canonical label: target names, with the doses that were given, sorted and joined by ``+``."""
+        return "+".join(sorted([target.label if target.dose else target.name for target in self.targets]))
 
     def __str__(self) -> str:
         return f"{self.perturbation} in {self.context}"
@@ -169,10 +175,11 @@ class Wanted:
                 f"interval_level: a level lies between 0 and 1; got {self.interval_level!r}. "
                 "Take one of the model's (GetModel: interval_levels), or 0 for none."
             )
-        if self.top_genes < 0:
-            raise ValueError(f"top_genes: a number of genes is not negative; got {self.top_genes}. 0 means none.")
-        if self.cells < 0:
-            raise ValueError(f"cells: a number of cells is not negative; got {self.cells}. 0 means none.")
+        for name in ("top_genes", "cells"):
+            if not 0 <= getattr(self, name) < 2**31:
+                raise ValueError(
+                    f"{name}: a number is not negative and below 2^31; got {getattr(self, name)}. 0 means none."
+                )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

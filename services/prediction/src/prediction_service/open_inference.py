@@ -139,7 +139,12 @@ def _level(message: pb.ModelInferRequest) -> float:
     parameter = message.parameters["interval_level"]
     if parameter.WhichOneof("parameter_choice") != "double_param":
         raise ValueError("parameters: interval_level is a double_param; got another type. Send a double.")
-    return float(parameter.double_param)
+    level = float(parameter.double_param)
+    if not level:  # which asks for no interval, in requests of the other protocol
+        raise ValueError(
+            "parameters: interval_level lies between 0 and 1; got 0. Send one, or name no lower and upper."
+        )
+    return level
 
 
 def _tensors(message: pb.ModelInferRequest) -> dict[str, Any]:

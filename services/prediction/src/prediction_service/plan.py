@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from perturbcast import schema
 from perturbcast.errors import UnanswerableError
-from perturbcast_client.messages import ControlCells, ModelInfo, PredictRequest
+from perturbcast_client.messages import ControlCells, ModelInfo, PredictRequest, Target, largest_expression
 from prediction_service.limits import Limits
 from prediction_service.served_model import ServedModel
 
@@ -56,7 +56,7 @@ def make_plan(request: PredictRequest, served: ServedModel, info: ModelInfo, *, 
     """Check a request against its model.
 
     Raises:
-        InvalidRequestError: genes, interval level, number of top genes or a label do not fit the model.
+        InvalidRequestError: genes, controls, interval level, number of top genes or a label do not fit the model.
         UnanswerableError: a context without controls, a dose that the model has no input for.
         LimitError: too many conditions or cells, or too large a reply.
     """
@@ -66,7 +66,7 @@ def make_plan(request: PredictRequest, served: ServedModel, info: ModelInfo, *, 
         request=request,
         served=served,
         info=info,
-        conditions=_conditions(request, info),
+        conditions=_conditions(request, served, info),
         level=_interval_level(request.wanted.interval_level, info),
         columns=columns,
         control_means={
@@ -105,18 +105,14 @@ def _interval_level(asked: float, info: ModelInfo) -> float:
     )
 
 
-def _conditions(request: PredictRequest, info: ModelInfo) -> tuple[schema.Condition, ...]:
+def _conditions(request: PredictRequest, served: ServedModel, info: ModelInfo) -> tuple[schema.Condition, ...]:
     given = {cells.context for cells in request.controls}
     conditions = []
     for i, asked in enumerate(request.conditions):
         field = f"conditions[{i}]"
         for target in asked.targets:
-            if target.dose or target.kind:
-                what = f"dose {target.dose:g}" if target.dose else f"kind {target.kind!r}"
-                raise UnanswerableError(
-                    f"{field}.targets: model {info.name!r} has no input for dose and kind and answers as in training; "
-                    f"{target.name!r} came with {what}. Leave it empty."
-                )
+            if target.dose or target.kind or schema.DOSE in target.name:
+                _check_given(target, served, field=f"{field}.targets")
         if asked.covariates:
             raise UnanswerableError(
                 f"{field}.covariates: model {info.name!r} has no input for covariates; this condition came with "
@@ -139,6 +135,22 @@ def _conditions(request: PredictRequest, info: ModelInfo) -> tuple[schema.Condit
         except ValueError as error:
             raise InvalidRequestError(f"{field}.targets: {error}") from error
     return tuple(conditions)
+
+
+def _check_given(target: Target, served: ServedModel, *, field: str) -> None:
+    """Refuse what the model would leave aside in silence: a kind, and a dose where its training states none."""
+    in_label = schema.dosed(target.name)[1]
+    if target.dose and in_label is not None:
+        raise InvalidRequestError(
+            f"{field}: a target has one dose; {target.name!r} came with dose {target.dose:g} too. Give it once."
+        )
+    dose = target.dose or in_label
+    if target.kind or (dose is not None and not served.knows_doses):
+        what = f"kind {target.kind!r}" if target.kind else f"dose {dose:g}"
+        raise UnanswerableError(
+            f"{field}: model {served.name!r} has no input for {'kind' if target.kind else 'dose'} and answers as in "
+            f"training; {target.name!r} came with {what}. Leave it empty."
+        )
 
 
 def _columns(request: PredictRequest, info: ModelInfo) -> NDArray[np.intp] | slice:
@@ -166,5 +178,11 @@ def _mean(
         raise InvalidRequestError(
             f"{field}: one column per gene of the model, {info.gene_count}; got {cells.shape[1]}. "
             "Send the columns that genes_sha256 stands for."
+        )
+    largest = largest_expression(info.scale)
+    if cells.largest > largest:
+        raise InvalidRequestError(
+            f"{field}: {info.scale} is at most {largest:.4g}; the largest value of {cells.context!r} is "
+            f"{cells.largest:g}. Normalise the cells as the model's training data."
         )
     return cells.mean()[columns]

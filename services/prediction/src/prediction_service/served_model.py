@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
@@ -81,6 +82,11 @@ class ServedModel:
     validation_metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
     quick: bool = False
     quick_intervals: bool = False
+
+    @functools.cached_property
+    def knows_doses(self) -> bool:
+        """Whether training states doses, so that a label with one means something to the model."""
+        return any(dose is not None for condition in self.model.train_conditions for dose in condition.doses)
 
 
 def describe(served: ServedModel) -> ModelInfo:

@@ -6,12 +6,19 @@ asks the service for them condition by condition, and ``write_cell_eval``, ``wri
 """
 
 from perturbcast_client.harness.asking import PredictedCells, predicted_cells
-from perturbcast_client.harness.layouts import write_cell_eval, write_h5ad, write_npz, write_scperturbench
+from perturbcast_client.harness.layouts import (
+    check_file_names,
+    write_cell_eval,
+    write_h5ad,
+    write_npz,
+    write_scperturbench,
+)
 from perturbcast_client.harness.screen import Screen, read_screen
 
 __all__ = [
     "PredictedCells",
     "Screen",
+    "check_file_names",
     "predicted_cells",
     "read_screen",
     "write_cell_eval",

@@ -61,12 +61,15 @@ def predicted_cells(
         seed: of the sampled cells.
 
     Raises:
-        ValueError: a condition repeats, a context has no control cells, the cells are not what the model takes, or
-            the reply does not cover what was asked.
+        ValueError: no cells are asked for, a condition repeats, a context has no control cells, the cells are not what
+            the model takes, or the reply does not cover what was asked.
         ServiceError: the service refuses.
     """
+    if cells < 1:
+        raise ValueError(f"cells: at least one per condition; got {cells}. Ask for more.")
     if len(set(conditions)) < len(conditions):
-        raise ValueError("conditions: each is predicted once; some repeat. Drop the repeats.")
+        repeated = [str(condition) for i, condition in enumerate(conditions) if condition in conditions[:i]]
+        raise ValueError(f"conditions: each is predicted once; {', '.join(repeated[:5])} repeats. Drop the repeats.")
     contexts = list(dict.fromkeys(condition.context for condition in conditions))
     without = [context for context in contexts if context not in screen.controls]
     if without:

@@ -18,7 +18,9 @@ import scipy.sparse as sp
 from perturbcast_client.harness.asking import PredictedCells
 from perturbcast_client.harness.screen import Screen
 
-__all__ = ["write_cell_eval", "write_h5ad", "write_npz", "write_scperturbench"]
+__all__ = ["check_file_names", "write_cell_eval", "write_h5ad", "write_npz", "write_scperturbench"]
+
+NAME_BYTES = 200  # of 255 that file systems allow; '_imputed.h5ad' and a temporary ending go with it
 
 
 def write_cell_eval(
@@ -134,13 +136,24 @@ def _provenance(made: list[PredictedCells]) -> dict[str, Any]:
                 "perturbation": [p.seen.perturbation for p in made],
                 "context": [p.seen.context for p in made],
                 "pair": [p.seen.pair for p in made],
+                "notes": ["; ".join(p.notes) for p in made],
             }
         ),
     }
 
 
+def check_file_names(names: Iterable[str]) -> None:
+    """Refuse what ``write_scperturbench`` cannot name a file or folder by.
+
+    Raises:
+        ValueError: a name is empty, holds a slash or backslash, or is too long.
+    """
+    for name in names:
+        _name(name)
+
+
 def _name(name: str) -> str:
-    if not name or name in (".", "..") or set(name) & set("/\\\0"):
+    if not name or name in (".", "..") or set(name) & set("/\\\0") or len(name.encode()) > NAME_BYTES:
         raise ValueError(f"A name becomes a file or folder; {name!r} cannot. Rename it in the file or the list.")
     return name
 

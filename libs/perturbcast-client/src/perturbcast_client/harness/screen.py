@@ -7,7 +7,6 @@ repeated genes, and genes that are not the model's. Axes: cell, gene.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,10 @@ from typing import Any
 import anndata
 import numpy as np
 
+from perturbcast_client.cells import CP10K, largest_expression
 from perturbcast_client.messages import ModelInfo
 
 __all__ = ["Screen", "read_screen"]
-
-CP10K = "log1p(counts per 10 000)"
-LARGEST = {CP10K: math.log1p(10_000) + 1e-3}  # a gene that has all counts of its cell
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +48,7 @@ class Screen:
                 f"missing ({', '.join(missing[:5])}) and {len(extra)} are not the model's ({', '.join(extra[:5])}). "
                 "Subset the file to GetModel's genes."
             )
-        largest = LARGEST.get(model.scale, math.inf)
+        largest = largest_expression(model.scale)
         for context, x in self.controls.items():
             if x.nnz and x.data.max() > largest:
                 raise ValueError(
