@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from tests.contracts.test_licences import ALLOWED, Planted, gpl_distributions
+from tests.contracts.test_licences import ALLOWED, Planted
 from tests.images.conftest import IMAGES, run
 
 from perturbcast import catalog, schema, splits, tracking
@@ -46,7 +46,7 @@ def test_an_image_passes_its_own_test_and_says_what_it_is(apptainer, sif, root, 
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_an_image_holds_no_gpl_package_and_nothing_of_its_build(inside, name):
+def test_an_image_holds_no_gpl_package_and_nothing_of_its_build(inside, gpl_distributions, name):
     installed = json.loads(inside(name, "python", "-c", LICENCES, options=["--cleanenv", "--no-home"]))
     found = gpl_distributions(
         [Planted(**{k: v for k, v in one.items() if k != "Name"}, Name=one["Name"]) for one in installed]
