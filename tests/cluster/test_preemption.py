@@ -35,8 +35,10 @@ def preempt(folder, env, job, *, begun):
         assert time.monotonic() < end, f"not queued again within {REQUEUED_S} s: {said}\n{logs}"
         time.sleep(0.25)
     # SLURM lets a requeued job wait for two minutes, from when its last process has ended
-    while "Reason=BeginTime" in said or "JobState=COMPLETING" in said:
-        run("scontrol", "update", f"jobid={job}", "starttime=now", cwd=folder, env=env)
+    while not re.search("JobState=(RUNNING|COMPLETED)", said):
+        if "Reason=BeginTime" in said:
+            run("scontrol", "update", f"jobid={job}", "starttime=now", cwd=folder, env=env)
+        assert time.monotonic() < end + 180, said
         time.sleep(0.5)
         said = run("scontrol", "show", "job", job, cwd=folder, env=env)
 
