@@ -103,8 +103,12 @@ def test_a_wrong_site_is_refused(values, message):
 
 
 def test_values_reach_the_shell_as_they_are():
-    text = Site(environment={"A": "it's, 1 $HOME"}, binds=("/a b", "/c"), modules=("x/1",)).shell()
-    assert text == "image=''\nbinds=('/a b' /c)\nmodules=(x/1)\nexport A='it'\"'\"'s, 1 $HOME'\n"
+    site = Site(environment={"A": "it's, 1 $HOME"}, binds=("/a b", "/c"), modules=("x/1",))
+    rest = "binds=('/a b' /c)\nmodules=(x/1)\nexport A='it'\"'\"'s, 1 $HOME'\n"
+    assert site.shell(programs=Path("/e v")) == f"image=''\nexport PATH='/e v':$PATH\n{rest}"
+    # an image has a path of its own
+    held = site.model_copy(update={"image": "a.sif"})
+    assert held.shell(programs=Path("/e v")) == f"image=a.sif\n{rest}"
 
 
 def test_a_machine_without_slurm_says_so(monkeypatch):

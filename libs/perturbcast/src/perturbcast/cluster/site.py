@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 from typing import Annotated
 
 import pydantic
@@ -89,12 +90,16 @@ class Site(_Strict):
         """What a task of ``stage`` (the name before ``@``) asks for."""
         return Resources.model_validate(self.defaults.model_dump() | self.stages.get(stage, {}))
 
-    def shell(self) -> str:
+    def shell(self, *, programs: Path) -> str:
         """Variables for the batch scripts, quoted for a shell.
 
         A file, since ``sbatch --export`` splits its value on commas.
+
+        Args:
+            programs: folder of the environment that submits; without an image its commands are those that tasks run.
         """
         lines = [f"image={shlex.quote(self.image or '')}"]
+        lines += [] if self.image else [f"export PATH={shlex.quote(str(programs))}:$PATH"]
         lines += [f"{name}=({' '.join(map(shlex.quote, value))})" for name, value in self._lists().items()]
         lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(self.environment.items())]
         return "\n".join(lines) + "\n"

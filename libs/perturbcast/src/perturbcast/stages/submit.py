@@ -71,7 +71,7 @@ def launch(plan: Plan, site: Site, job: Path, *, dry_run: bool, gather: bool) ->
     _check(plan, site, slurm, job)
     _clean(plan.commit)
     write_json(job / "plan.json", plan.to_json())
-    write_bytes(job / "site.sh", site.shell().encode())
+    write_bytes(job / "site.sh", site.shell(programs=Path(sys.executable).parent).encode())
     (job / "logs").mkdir(exist_ok=True)
     ids = _submit(plan, site, slurm, job, gather=gather)
     write_json(job / "submitted.json", ids)
@@ -200,4 +200,4 @@ def _print(plan: Plan, site: Site, job: Path, *, gather: bool) -> None:
     if gather:
         ids = [f"<{array.group}>" for array in plan.arrays]
         typer.echo(shlex.join(gather_command(site=site, job=job, ids=ids)))
-    typer.echo(f"{job}/site.sh:\n{site.shell()}", nl=False)
+    typer.echo(f"{job}/site.sh:\n{site.shell(programs=Path(sys.executable).parent)}", nl=False)
