@@ -23,8 +23,6 @@ esac
 cd /src
 case $image in
     train)
-        # every run is recorded with its commit
-        apt-get update -q && apt-get install -y -q --no-install-recommends git && rm -rf /var/lib/apt/lists/*
         pip install ./libs/perturbcast-client "./libs/perturbcast[pipeline,train]" ./services/prediction
         ;;
     prediction)

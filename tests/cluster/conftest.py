@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.images.conftest import CACHE
 
 from perturbcast import splits
 from perturbcast.stores import h5ad
@@ -129,6 +130,23 @@ def _wait_for_node(environment, folder):
         time.sleep(0.5)
     logs = "\n".join(path.read_text()[-1500:] for path in sorted(folder.glob("*.log")) + sorted(folder.glob("*.out")))
     pytest.fail(f"the node did not come up: {done.stdout}{done.stderr}\n{logs}")
+
+
+@pytest.fixture(scope="session")
+def train_image(root):
+    """An image that trains, built by 'make test-images' or 'make images', and a path on which ``apptainer`` is.
+
+    PERTURBCAST_IMAGES names another folder that holds train.sif. The image runs the code that it was built with.
+    """
+    image = Path(os.environ.get("PERTURBCAST_IMAGES", root / "artifacts/images")).resolve() / "train.sif"
+    if not image.is_file():
+        pytest.skip(f"there is no {image}: 'make test-images' builds it, or PERTURBCAST_IMAGES names its folder")
+    path = f"{os.environ['PATH']}:{CACHE / 'apptainer/bin'}"
+    if shutil.which("apptainer", path=path) is None:
+        pytest.skip("apptainer is absent: 'make test-images' makes it as root")
+    if subprocess.run(["unshare", "--user", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine gives no user namespaces")
+    return image, path
 
 
 def read_submitted(job):

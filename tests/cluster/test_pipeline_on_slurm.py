@@ -73,7 +73,7 @@ def checkout(root, slurm, tmp_path_factory):
 def test_a_dry_run_prints_everything_and_the_same_each_time(checkout, slurm):
     first = run("perturbcast", "submit", "--dry-run", cwd=checkout, env=slurm)
     assert first == run("perturbcast", "submit", "--dry-run", cwd=checkout, env=slurm)
-    assert "--dependency=afterok:<code>:<split> --kill-on-invalid-dep=yes" in first.replace("'", "")
+    assert "--dependency=afterok:<code>:<modules>:<split> --kill-on-invalid-dep=yes" in first.replace("'", "")
     assert f"train@{SPLIT}-mean_delta: perturbcast train" in first
     assert "gather.sbatch" in first
     assert not (checkout / "artifacts/jobs").exists()

@@ -134,7 +134,15 @@ def test_the_prediction_image_holds_what_answering_imports(root):
 
 @pytest.mark.parametrize(
     "script",
-    ["containers/install.sh", "containers/build.sh", "apptainer/bootstrap.sh"],
+    [
+        "containers/install.sh",
+        "containers/build.sh",
+        "apptainer/bootstrap.sh",
+        "apptainer/slurm/run.sh",
+        "apptainer/slurm/again.sh",
+        "apptainer/slurm/stage.sbatch",
+        "apptainer/slurm/gather.sbatch",
+    ],
     ids=lambda path: Path(path).name,
 )
 def test_scripts_parse(root, script):

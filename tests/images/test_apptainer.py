@@ -10,11 +10,11 @@ import time
 
 import numpy as np
 import pytest
-from tests.contracts.test_licences import ALLOWED, Planted, gpl_distributions
+from tests.contracts.test_licences import ALLOWED, Planted
 from tests.images.conftest import IMAGES, run
 
-from perturbcast import catalog, schema, splits, tracking
-from perturbcast.training import fit, load_model, save_model
+from perturbcast import schema
+from perturbcast.training import load_model
 
 pytestmark = [
     pytest.mark.slow,
@@ -46,7 +46,7 @@ def test_an_image_passes_its_own_test_and_says_what_it_is(apptainer, sif, root, 
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_an_image_holds_no_gpl_package_and_nothing_of_its_build(inside, name):
+def test_an_image_holds_no_gpl_package_and_nothing_of_its_build(inside, gpl_distributions, name):
     installed = json.loads(inside(name, "python", "-c", LICENCES, options=["--cleanenv", "--no-home"]))
     found = gpl_distributions(
         [Planted(**{k: v for k, v in one.items() if k != "Name"}, Name=one["Name"]) for one in installed]
@@ -68,31 +68,16 @@ def test_torch_is_in_the_image_that_trains_alone(inside):
     assert [inside(name, "python", "-c", find).strip() for name in IMAGES] == ["False", "False", "True"]
 
 
-@pytest.fixture
-def registered(make_data, tmp_path, monkeypatch):
-    """Folder of a registry whose model ``made`` has a champion, and its model directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/m.db")
-    split = splits.make(make_data(), "unseen_context", seed=1)[0]
-    config = catalog.load("models", "linear").Config()
-    directory = tmp_path / "linear"
-    saved = save_model(fit(make_data(), split, kind="linear", plugin="linear", config=config, seed=0), directory)
-    fold = tracking.FoldModel(fold=0, held_out=split.held_out, directory=directory, fingerprint=saved.fingerprint)
-    logged = {name: {} for name in ("parameters", "metrics", "tags")}
-    model = tracking.ModelRun(experiment="made", kind="linear", key="k", artifacts=(), folds=[fold], **logged)
-    client = tracking.connect()
-    tracking.name_champion(client, "made", versions=tracking.log_run(client, model), rule={})
-    return tmp_path, directory
-
-
 def free_port():
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         return held.getsockname()[1]
 
 
-def test_the_champion_in_an_instance_answers_the_client_of_the_harness_image(apptainer, sif, inside, registered):
-    folder, directory = registered
+def test_the_champion_in_an_instance_answers_the_client_of_the_harness_image(
+    apptainer, sif, inside, registered, tmp_path
+):
+    folder, (_, directory, _) = tmp_path, registered(kind="linear").folds[0]
     address = f"127.0.0.1:{free_port()}"
     name = f"perturbcast-test-{address.rpartition(':')[2]}"
     settings = apptainer | {"APPTAINERENV_MLFLOW_TRACKING_URI": f"sqlite:///{folder}/m.db"}

@@ -8,14 +8,14 @@ import shutil
 import subprocess
 
 import pytest
-from tests.images.conftest import run
+from tests.images.conftest import IMAGES, run
 
 pytestmark = pytest.mark.slow
 
 STORE = {"STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot"}  # no overlay and no runtime is needed
 
 
-@pytest.fixture(scope="module", params=["harness", "prediction"])
+@pytest.fixture(scope="module", params=IMAGES)
 def built(request, root, builds, tmp_path_factory):
     """Name of an image and an environment in which Buildah finds it."""
     if shutil.which("buildah") is None:
