@@ -15,7 +15,6 @@ from perturbcast.nn.descent import seed_step
 from perturbcast.stores import CellFile
 from perturbcast.training.pretext_batches import Pools
 from perturbcast.training.pretraining import pretrain
-from perturbcast.training.unperturbed_cells import RUN
 
 QUICK = {"steps": 12, "every": 4, "batch": 16, "width": 3, "hidden": 6, "learning_rate": 0.01, "pooled": 0.3}
 
@@ -154,5 +153,5 @@ def test_memory_does_not_grow_with_the_number_of_cells():
             assert len(batch["cells"]) == 21
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-        assert cells.matrix.most <= max(RUN, 8192), "a window of the reader"
+        assert cells.matrix.most <= 8192, "a window of the reader, or all that is held out"
     assert peaks[1] - peaks[0] < 10e6

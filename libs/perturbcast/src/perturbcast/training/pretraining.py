@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 
 from perturbcast import catalog
@@ -17,11 +18,12 @@ from perturbcast.encoders import Encoder, Pretraining
 from perturbcast.encoders.encoder import marks, studies
 from perturbcast.encoders.pretraining import MOST_HELD_OUT
 from perturbcast.nn import descent
+from perturbcast.nn.panel import Panel
 from perturbcast.nn.reconstruction import Share
 from perturbcast.schema import PerturbationData
 from perturbcast.stores.cell_file import CellFile
 from perturbcast.training.pretext_batches import Pools, PretextBatches
-from perturbcast.training.unperturbed_cells import standard, survey
+from perturbcast.training.unperturbed_cells import RUN, standard, survey
 
 __all__ = ["METRIC", "pretrain"]
 
@@ -66,9 +68,8 @@ def pretrain(
     held, fitted = np.sort(order[:n_held]), np.sort(order[n_held:])
     context = cells.obs["context"].astype(str).to_numpy()
     pooled = Pools.rows(context, fitted, generator=generator)
-    kept = np.sort(np.concatenate([held, pooled]))
-    panel, x = standard(cells, columns, fitted=fitted, kept=kept)
-    checked = panel(torch.from_numpy(x[np.searchsorted(kept, held)].toarray().astype(np.float32)))
+    panel = standard(cells, columns, fitted=fitted)
+    checked = _standardised(cells.rows(held)[:, columns], panel)
 
     draw = int(generator.integers(2**31))
     with torch.random.fork_rng():
@@ -87,7 +88,7 @@ def pretrain(
                 fitted=fitted,
                 genes=[cells.genes[i] for i in columns],
                 panel=panel,
-                pools=Pools.of(x[np.searchsorted(kept, pooled)], context[pooled], share=config.pooled, seed=draw),
+                pools=Pools.of(cells.rows(pooled)[:, columns], context[pooled], share=config.pooled, seed=draw),
                 sha256=found.sha256,
                 workers=workers,
             ),
@@ -120,6 +121,15 @@ def pretrain(
             "seed": seed,
         },
     )
+
+
+def _standardised(x: sp.csr_matrix, panel: Panel) -> torch.Tensor:
+    """Standardised values [n, E] of cells, some at a time: on the way each takes several times its memory."""
+    values = torch.empty(x.shape)
+    for first in range(0, x.shape[0], RUN):
+        part = x[first : first + RUN].toarray().astype(np.float32, copy=False)
+        values[first : first + RUN] = panel(torch.from_numpy(part))
+    return values
 
 
 def _loss(*, seed: int) -> Callable[[torch.nn.Module, Mapping[str, torch.Tensor]], torch.Tensor]:

@@ -1,8 +1,8 @@
 """What pretraining has to know of its cells before the first step, in two passes over them, a run of rows at a time.
 
 The first pass says what the cells are and which genes vary, the second where each gene lies and how far it spreads on
-the encoder's own scale. Memory is a run of rows, a few numbers for each gene, and the cells that are asked to be kept.
-Cells in memory and on disk go the same way, to the same bits.
+the encoder's own scale. Memory is a run of rows and a few numbers for each gene. Cells in memory and on disk go the
+same way, to the same bits.
 
 Axes: G genes of the data, E genes of the encoder.
 """
@@ -22,7 +22,7 @@ from perturbcast.schema import Cells, label_digest
 
 __all__ = ["RUN", "Survey", "standard", "survey"]
 
-RUN = 2048  # rows that are read at once
+RUN = 512  # rows that are read at once, and made dense over the encoder's genes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ def survey(cells: Cells) -> Survey:
     n, genes = len(cells.obs), len(cells.genes)
     total_1G, square_1G = np.zeros((1, genes)), np.zeros((1, genes))
     digest = hashlib.sha256()
-    for _, x in _runs(cells):
+    for x in _runs(cells, np.arange(n)):
         of_all, start = np.zeros(x.shape[0], dtype=np.int64), np.arange(x.shape[0] + 1)
         add_moments(x.data, x.indices, x.indptr, of_all, start, total_1G, square_1G)
         for array, kind in ((x.data, "<f4"), (x.indices, "<i8"), (np.diff(x.indptr), "<i8")):
@@ -52,25 +52,18 @@ def survey(cells: Cells) -> Survey:
     )
 
 
-def standard(cells: Cells, columns: np.ndarray, *, fitted: np.ndarray, kept: np.ndarray) -> tuple[Panel, sp.csr_matrix]:
-    """What standardises cells [n, E], and some of the cells.
+def standard(cells: Cells, columns: np.ndarray, *, fitted: np.ndarray) -> Panel:
+    """What standardises cells over some of their genes.
 
     Args:
         cells: where they are.
         columns: [E] columns of the encoder's genes, ascending.
         fitted: rows whose mean and sd are 0 and 1 afterwards, ascending.
-        kept: rows to give back, ascending.
-
-    Returns:
-        the panel of the encoder's genes, and the kept rows [kept, E].
     """
     total_E, square_E = (torch.zeros(len(columns), dtype=torch.float64) for _ in range(2))
     everywhere = torch.ones(len(columns))
-    held = []
-    for first, x in _runs(cells):
-        own = x[:, columns]
-        held.append(own[_within(kept, first, x.shape[0])])
-        dense = own[_within(fitted, first, x.shape[0])].toarray().astype(np.float32, copy=False)
+    for x in _runs(cells, fitted):
+        dense = x[:, columns].toarray().astype(np.float32, copy=False)
         values = on_its_own_counts(torch.from_numpy(dense), everywhere).double()
         total_E += values.sum(dim=0)
         square_E += values.square().sum(dim=0)
@@ -78,18 +71,10 @@ def standard(cells: Cells, columns: np.ndarray, *, fitted: np.ndarray, kept: np.
     centre = total_E / n
     scale = ((square_E / n - centre.square()).clamp_min(0) * (n / (n - 1))).sqrt()
     scale = torch.where(scale > 1e-6, scale, torch.ones_like(scale))
-    panel = Panel(torch.arange(len(columns)), centre=centre.float(), scale=scale.float())
-    return panel, sp.vstack(held, format="csr")
+    return Panel(torch.arange(len(columns)), centre=centre.float(), scale=scale.float())
 
 
-def _runs(cells: Cells) -> Iterator[tuple[int, sp.csr_matrix]]:
-    """First row and expression of each run of neighbours."""
-    n = len(cells.obs)
-    for first in range(0, n, RUN):
-        yield first, cells.rows(np.arange(first, min(first + RUN, n)))
-
-
-def _within(rows: np.ndarray, first: int, count: int) -> np.ndarray:
-    """Those of ``rows``, ascending, that lie in a run, as rows of it."""
-    begin, end = np.searchsorted(rows, [first, first + count])
-    return rows[begin:end] - first
+def _runs(cells: Cells, rows: np.ndarray) -> Iterator[sp.csr_matrix]:
+    """Expression of each run of ``rows``, in turn."""
+    for first in range(0, len(rows), RUN):
+        yield cells.rows(rows[first : first + RUN])
