@@ -46,8 +46,7 @@ class Pools:
 
     @staticmethod
     def rows(context: np.ndarray, fitted: np.ndarray, *, generator: np.random.Generator) -> np.ndarray:
-        """Which of the ``fitted`` rows to hold, ascending: at most 512 of a context [n of all cells], none of a lone
-        one."""
+        """Which of the ``fitted`` rows to hold, ascending: at most 512 of each ``context``, none where one is alone."""
         of_each = (fitted[context[fitted] == name] for name in sorted(set(context[fitted])))
         groups = [rows for rows in of_each if len(rows) > 1]
         drawn = [rows if len(rows) <= POOL else generator.choice(rows, POOL, replace=False) for rows in groups]
