@@ -72,7 +72,7 @@ def test_what_hangs_together_is_learned_and_noise_is_not(name, make_cells):
     for programmes in (2, 0):
         looks = {}
         cells = make_cells(programmes=programmes, cells=200)
-        config = config_of(name, steps=150, every=50, hidden=16, dropout=0.0, variable_genes=12)
+        config = config_of(name, steps=150, every=50, hidden=16, dropout=0.0, held_out=0.4)
         pretrain(cells, objective=name, config=config, seed=0, learner=lambda task, seen=looks: learned(task, seen))
         found[programmes] = looks["value"]
     assert found[2] < 0.6

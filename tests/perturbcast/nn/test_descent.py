@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from perturbcast.nn.descent import Best, Settings, Task, learn, rate
-from perturbcast.nn.stream import Batches, rows_of_step
+from perturbcast.nn.stream import Batches, Rows, rows_of_step
 
 SETTINGS = Settings(steps=40, batch=4, learning_rate=0.05, weight_decay=0.0, every=2, patience=3)
 
@@ -22,7 +22,7 @@ def make_task(*, rows=10, score=None, settings=SETTINGS, target=1.0, seed=0):
 
     return Task(
         network=network,
-        rows={"x": x},
+        rows=Rows(tensors={"x": x}),
         loss=loss,
         score=score,
         metric="rmse",

@@ -70,8 +70,13 @@ def test_control_cells_of_the_train_part_are_read_and_no_others(call, prepare, t
     assert not list(tmp_path.glob(".*")), "no checkpoint is left"
 
 
-def test_a_signal_ends_with_75_and_the_same_command_goes_on_to_the_same_bytes(call, prepare, tmp_path, monkeypatch):
-    words = prepare()
+@pytest.mark.parametrize(
+    ("where", "number"), [((), signal.SIGUSR1), (("--on-disk",), signal.SIGTERM)], ids=["in memory", "on disk"]
+)
+def test_a_signal_ends_with_75_and_the_same_command_goes_on_to_the_same_bytes(
+    call, prepare, tmp_path, monkeypatch, where, number
+):
+    words = (*prepare(), *where)
     assert call(*words, "--out", "whole").code == 0
     forward, steps = Reconstruction.forward, []
 
@@ -79,7 +84,7 @@ def test_a_signal_ends_with_75_and_the_same_command_goes_on_to_the_same_bytes(ca
         if self.training:
             steps.append(1)
             if len(steps) == 2:
-                os.kill(os.getpid(), signal.SIGUSR1)
+                os.kill(os.getpid(), number)
         return forward(self, x)
 
     monkeypatch.setattr(Reconstruction, "forward", interrupted)

@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 
 from perturbcast import catalog, splits
 from perturbcast.nn.descent import Settings, Task
+from perturbcast.nn.stream import Rows
 from perturbcast.stores import h5ad
 from perturbcast.training import checkpoints, fit
 from perturbcast.training.lightning import Interrupted, Learner
@@ -44,7 +45,7 @@ def make_task(*, score=None, loss=None, steps=6, config=None):
     x = torch.arange(12.0).reshape(6, 2) / 10
     return Task(
         network=torch.nn.Linear(2, 1),
-        rows={"x": x},
+        rows=Rows(tensors={"x": x}),
         loss=loss or (lambda network, batch: (network(batch["x"]) - 1).square().mean()),
         score=score,
         metric="rmse",
@@ -134,7 +135,7 @@ def test_a_checkpoint_of_another_config_or_of_other_rows_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"continues the run that wrote it; .* another config\. Remove it"):
         Learner(folder=tmp_path)(make_task(config={"width": 8}))
     other = make_task()
-    other.rows["x"].mul_(2)
+    other.rows.tensors["x"].mul_(2)
     with pytest.raises(ValueError, match="another rows"):
         Learner(folder=tmp_path)(other)
     (tmp_path / "5.ckpt").write_bytes((tmp_path / "5.ckpt").read_bytes()[:200])

@@ -10,7 +10,6 @@ import torch
 
 from perturbcast import catalog
 from perturbcast.encoders import masked_genes
-from perturbcast.training import pretraining
 from perturbcast.training.lightning import Learner
 from perturbcast.training.pretraining import pretrain
 
@@ -33,32 +32,6 @@ def test_lightning_and_the_plain_loop_end_in_the_same_bits_with_the_whole_curves
     assert run(cells).hash == run(cells, learner).hash
     assert [step for step, _ in learner.history] == list(range(1, 13))
     assert [step for step, _ in learner.looks] == [0, 4, 8, 12]
-
-
-def test_held_out_cells_are_in_no_row_and_pools_are_means_of_cells_of_one_context(cells, monkeypatch):
-    seen = {}
-    score = pretraining._score
-    monkeypatch.setattr(pretraining, "_score", lambda held, seed: seen.update(held=held) or score(held, seed=seed))
-    run(cells, lambda task: seen.update(rows=task.rows["cells"]), held_out=0.2, pooled=0.5)
-    rows, held = seen["rows"], seen["held"]
-    assert (len(rows), len(held)) == (80 + 40, 20)
-    assert (rows[:80, None] - held[None]).abs().amax(dim=2).min() > 1e-4, "no held-out cell is fitted"
-    np.testing.assert_allclose(rows[:80].mean(dim=0), 0, atol=1e-4)
-    np.testing.assert_allclose(rows[:80].std(dim=0), 1, atol=1e-3)
-    assert rows[80:].std() < 0.6 * rows[:80].std(), "a mean of cells lies nearer to the mean of all"
-
-
-def test_a_pool_has_2_to_64_cells_of_one_context_in_turn():
-    context = np.repeat(["a", "b", "c"], [100, 10, 1])
-    pools = pretraining._pools(context, 40, generator=np.random.default_rng(0)).toarray()
-    size = (pools > 0).sum(axis=1)
-    assert pools.shape == (40, 111)
-    np.testing.assert_allclose(pools.sum(axis=1), 1)
-    assert size.min() >= 2
-    assert size[::2].max() <= 64
-    assert size[1::2].max() <= 10
-    assert (pools[::2, 100:] == 0).all()
-    assert (pools[1::2, :100] == 0).all()
 
 
 def test_the_most_variable_genes_are_read_in_the_order_of_the_data(cells):

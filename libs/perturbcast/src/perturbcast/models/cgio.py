@@ -201,6 +201,7 @@ class Model:
             UsageError: torch is not installed.
         """
         from perturbcast.nn import descent, heads, state  # here, so that the catalog lists this module without torch
+        from perturbcast.nn.stream import Rows
 
         effects = train.effects.select(np.argsort([f"{c.perturbation}\0{c.context}" for c in train.effects.conditions]))
         if len(effects.conditions) == 0:
@@ -229,7 +230,7 @@ class Model:
             learn(
                 descent.Task(
                     network=network,
-                    rows=rows,
+                    rows=Rows(tensors=rows),
                     loss=loss,
                     score=untrained._validation(train),
                     metric="" if train.validation is None else train.validation.metric,

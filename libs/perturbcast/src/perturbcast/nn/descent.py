@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from perturbcast.nn.stream import Batches
+from perturbcast.nn.stream import Source
 
 __all__ = ["Best", "Settings", "Task", "check_finite", "learn", "optimiser", "rate", "seed_step"]
 
@@ -50,7 +50,7 @@ class Task:
 
     Attributes:
         network: the module that is trained in place.
-        rows: tensors with P rows each.
+        rows: what it is fitted to, in memory or not.
         loss: mean loss of a batch of ``rows``, given the network (a wrapper of it under DDP).
         score: the validation metric turned so that smaller is better, and its value as the metric says it;
             None where train is all there is. Early stopping cannot be set against it.
@@ -61,22 +61,13 @@ class Task:
     """
 
     network: nn.Module
-    rows: Mapping[str, torch.Tensor]
+    rows: Source
     loss: Callable[[nn.Module, Mapping[str, torch.Tensor]], torch.Tensor]
     score: Callable[[nn.Module], tuple[float, float]] | None
     metric: str
     settings: Settings
     seed: int
     config: Mapping[str, Any]
-
-    @property
-    def n_rows(self) -> int:
-        return len(next(iter(self.rows.values())))
-
-    def batch(self, index: np.ndarray) -> dict[str, torch.Tensor]:
-        """The named rows of every tensor."""
-        at = torch.from_numpy(index)
-        return {name: tensor[at] for name, tensor in self.rows.items()}
 
 
 def rate(step: int, settings: Settings) -> float:
@@ -161,10 +152,10 @@ def learn(task: Task) -> None:
     if task.score is not None:
         best.look(task.score(task.network)[0], 0, task.network)
     with torch.random.fork_rng():
-        batches = Batches(seed=task.seed, rows=task.n_rows, size=settings.batch, steps=settings.steps)
-        for step, index in enumerate(batches, start=1):
+        batches = task.rows.stream(seed=task.seed, size=settings.batch, steps=settings.steps)
+        for step, batch in enumerate(batches, start=1):
             seed_step(task.seed, step)
-            loss = task.loss(task.network, task.batch(index))
+            loss = task.loss(task.network, batch)
             check_finite(loss, step)
             optimizer.zero_grad()
             loss.backward()

@@ -1,18 +1,42 @@
 """The order in which rows are seen: a function of seed and step alone, so that any step can be reached again.
 
-One long stream: the permutation of epoch 0, then that of epoch 1, and so on; a batch is the next ``size`` rows of it.
-A rank of a distributed run takes every ``ranks``-th row of each batch, so that all ranks together see what one
-process would.
+A ``Source`` is what a network is fitted to, a ``Stream`` its batches in that order. Rows in memory are one long stream:
+the permutation of epoch 0, then that of epoch 1, and so on; a batch is the next ``size`` rows of it. A rank of a
+distributed run takes every ``ranks``-th row of each batch, so that all ranks together see what one process would.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
 import numpy as np
+import torch
 
-__all__ = ["Batches", "rows_of_step"]
+__all__ = ["Batches", "Rows", "Source", "Stream", "digest_of", "rows_of_step"]
+
+
+class Stream(Protocol):
+    """Batches from a position that can be saved and set; iterating again goes on from there."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Source(Protocol):
+    """What a network is fitted to."""
+
+    def stream(self, *, seed: int, size: int, steps: int, rank: int = 0, ranks: int = 1) -> Stream:
+        """Batches of ``size`` rows over all processes; this process's share of each."""
+        ...
+
+    def digest(self) -> str:
+        """sha256 of the rows: what a checkpoint has to agree with."""
+        ...
 
 
 def rows_of_step(step: int, *, seed: int, rows: int, size: int) -> np.ndarray:
@@ -23,6 +47,31 @@ def rows_of_step(step: int, *, seed: int, rows: int, size: int) -> np.ndarray:
         for epoch in np.unique(positions // rows)
     }
     return np.array([epochs[int(at // rows)][at % rows] for at in positions])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Rows in memory: tensors with P rows each, by name."""
+
+    tensors: Mapping[str, torch.Tensor]
+
+    def stream(self, *, seed: int, size: int, steps: int, rank: int = 0, ranks: int = 1) -> Stream:
+        """Shuffled anew every epoch."""
+        n = len(next(iter(self.tensors.values())))
+        return _RowStream(self, Batches(seed=seed, rows=n, size=size, steps=steps, rank=rank, ranks=ranks))
+
+    def digest(self) -> str:
+        """sha256 over names, shapes and values."""
+        return digest_of(self.tensors)
+
+
+def digest_of(tensors: Mapping[str, torch.Tensor]) -> str:
+    """sha256 over names, shapes and values."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name} {tuple(tensors[name].shape)}".encode())
+        digest.update(tensors[name].detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 class Batches:
@@ -52,3 +101,24 @@ class Batches:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.position = int(state["position"])
+
+
+class _RowStream:
+    """The named rows of every tensor, batch after batch."""
+
+    def __init__(self, rows: Rows, batches: Batches) -> None:
+        self.rows, self.batches = rows, batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        for index in self.batches:
+            at = torch.from_numpy(index)
+            yield {name: tensor[at] for name, tensor in self.rows.tensors.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.batches.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.batches.load_state_dict(state)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from perturbcast import catalog, encoders
+from perturbcast.errors import UsageError
 from perturbcast.schema import PerturbationData
 from perturbcast.stages.layout import load_fold, split_files
 from perturbcast.stages.learning import learning
@@ -22,7 +23,7 @@ from perturbcast.stages.training_options import (
     NumNodes,
     Precision,
 )
-from perturbcast.stores import h5ad
+from perturbcast.stores import CellFile, h5ad
 from perturbcast.stores.control_cells import control_cells
 
 CONTEXT_SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -37,6 +38,12 @@ def command(
         Path | None,
         typer.Option(help="Split folder (all folds) or one fold_K.json: train controls are read, no other."),
     ] = None,
+    on_disk: Annotated[
+        bool, typer.Option("--on-disk", help="Leave cells on disk: for a dataset larger than memory.")
+    ] = False,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes that read ahead, each of them for one that trains; with --on-disk.")
+    ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Decides every draw.")] = 0,
     accelerator: Accelerator = "cpu",
     devices: Devices = 1,
@@ -58,14 +65,22 @@ def command(
     (--noise, --dropped), masked_genes (--masked).
 
     Without --split all control cells of the dataset are read: good for a dataset without perturbations. 'train' refuses
-    an encoder that has seen a cell which its fold holds out. SIGTERM or SIGUSR1 saves a checkpoint and ends with exit
-    code 75 ('again'); the same command goes on from it and ends in the same bytes.
+    an encoder that has seen a cell which its fold holds out. --on-disk and --workers change what is held in memory
+    and nothing about the encoder.
+
+    SIGTERM or SIGUSR1 saves a checkpoint and ends with exit code 75 ('again'); the same command goes on from it, as it
+    does after a kill from the last checkpoint of --checkpoint-every, and ends in the same bytes.
     """
+    if workers and not on_disk:
+        raise UsageError(
+            f"Processes read ahead from a file; --workers {workers} was given without --on-disk, and cells in memory "
+            "need no reading. Give --on-disk, or leave --workers out."
+        )
     config = catalog.configure("encoders", objective, options(context.args))
     from perturbcast.training.pretraining import METRIC, pretrain  # here, so that --help does without torch
 
     kept = checkpoints or out.with_name(f".{out.name}.checkpoints")
-    for name, cells in _cells(data, split):
+    for name, cells in _cells(CellFile.open(data) if on_disk else h5ad.read(data), split):
         target = out / name if name else out
         with learning(
             str(target),
@@ -76,7 +91,7 @@ def command(
             precision=precision,
             checkpoint_every=checkpoint_every,
         ) as learner:
-            encoder = pretrain(cells, objective=objective, config=config, seed=seed, learner=learner)
+            encoder = pretrain(cells, objective=objective, config=config, seed=seed, workers=workers, learner=learner)
         if not learner.is_first:
             continue
         curves = {"loss": learner.history, METRIC: learner.looks}
@@ -91,9 +106,10 @@ def command(
     shutil.rmtree(kept, ignore_errors=True)
 
 
-def _cells(data: Path, split: Path | None) -> Iterator[tuple[str, PerturbationData]]:
+def _cells(
+    measured: PerturbationData | CellFile, split: Path | None
+) -> Iterator[tuple[str, PerturbationData | CellFile]]:
     """Folder name and control cells of each encoder."""
-    measured = h5ad.read(data)
     if split is None:
         yield "", control_cells(measured)
         return

@@ -8,10 +8,8 @@ values and is read with ``weights_only``, so that reading one runs no code.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from perturbcast.nn.descent import Task
+from perturbcast.nn.stream import digest_of
 from perturbcast.schema import canonical_hash
 from perturbcast.stores.atomic import replacing
 
@@ -46,17 +45,9 @@ def signature(task: Task) -> dict[str, str]:
     return {
         "config": canonical_hash(dict(task.config)),
         "seed": str(task.seed),
-        "rows": _hash(task.rows),
-        "set of graphs or gene features": _hash(dict(task.network.named_buffers())),
+        "rows": task.rows.digest(),
+        "set of graphs or gene features": digest_of(dict(task.network.named_buffers())),
     }
-
-
-def _hash(tensors: Mapping[str, torch.Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(f"{name} {tuple(tensors[name].shape)}".encode())
-        digest.update(tensors[name].detach().cpu().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def read(path: Path, task: Task) -> dict[str, Any]:

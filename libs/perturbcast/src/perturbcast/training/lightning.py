@@ -18,12 +18,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import torch
 
 from perturbcast.errors import UsageError
 from perturbcast.nn.descent import Best, Settings, Task, check_finite, optimiser, seed_step
-from perturbcast.nn.stream import Batches
+from perturbcast.nn.stream import Stream
 
 try:
     import pytorch_lightning as pl
@@ -169,17 +168,15 @@ class _Descent(pl.LightningModule):
         adam, schedule = optimiser(self.network, self.task.settings)
         return {"optimizer": adam, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def train_dataloader(self) -> _Rows:
+    def train_dataloader(self) -> Stream:
         settings = self.task.settings
-        stream = Batches(
+        return self.task.rows.stream(
             seed=self.task.seed,
-            rows=self.task.n_rows,
             size=settings.batch,
             steps=settings.steps,
             rank=self.trainer.global_rank,
             ranks=self.trainer.world_size,
         )
-        return _Rows(self.task, stream)
 
     def on_train_start(self) -> None:
         for number in SIGNALS:  # after Lightning's own, which raise in the middle of a step
@@ -237,26 +234,6 @@ class _Descent(pl.LightningModule):
         self.history = [(int(step), float(loss)) for step, loss in checkpoint[OURS]["history"]]
         self.looks = [(int(step), float(value)) for step, value in checkpoint[OURS]["looks"]]
         self.steps_done = self.history[-1][0] if self.history else 0
-
-
-class _Rows:
-    """Batches of a task's rows from a position that Lightning saves and sets."""
-
-    def __init__(self, task: Task, stream: Batches) -> None:
-        self.task, self.stream = task, stream
-
-    def __len__(self) -> int:
-        return len(self.stream)
-
-    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
-        for index in self.stream:
-            yield self.task.batch(np.asarray(index))
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.stream.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.stream.load_state_dict(state)
 
 
 @contextlib.contextmanager

@@ -1,12 +1,13 @@
 """Pretrains an encoder of cells: variable genes, pools beside cells, a pretext task, held-out cells to stop by.
 
-The cells come in as they were read: what they may be is decided where they are read. Axes: n cells, E genes.
+The cells stay where they are, in memory or on disk, and give the same encoder from either. What they may be is decided
+where they are opened. Axes: n cells, E genes.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,34 +16,39 @@ import torch
 from perturbcast import catalog
 from perturbcast.encoders import Encoder, Pretraining
 from perturbcast.encoders.encoder import marks, studies
+from perturbcast.encoders.pretraining import MOST_HELD_OUT
 from perturbcast.nn import descent
-from perturbcast.nn.panel import Panel, on_its_own_counts
-from perturbcast.schema import PerturbationData, content_hash
-from perturbcast.stores.pseudobulk import mean_and_variance
+from perturbcast.nn.panel import Panel
+from perturbcast.nn.reconstruction import Share
+from perturbcast.schema import PerturbationData
+from perturbcast.stores.cell_file import CellFile
+from perturbcast.training.pretext_batches import Pools, PretextBatches
+from perturbcast.training.unperturbed_cells import RUN, standard, survey
 
 __all__ = ["METRIC", "pretrain"]
 
 METRIC = "held_out_loss"
-LARGEST_POOL = 64  # cells
 MIN_CELLS = 10
 ROWS_AT_ONCE = 1024
 
 
 def pretrain(
-    cells: PerturbationData,
+    cells: PerturbationData | CellFile,
     *,
     objective: str,
     config: Pretraining,
     seed: int,
+    workers: int = 0,
     learner: Callable[[descent.Task], None] | None = None,
 ) -> Encoder:
     """An encoder of ``cells``, all of which it may see.
 
     Args:
-        cells: unperturbed cells, sorted by barcode.
+        cells: unperturbed cells.
         objective: module in ``encoders/``.
         config: its ``Config``.
         seed: decides genes' weights, order, corruption and which cells are held out.
+        workers: processes that read cells of a file ahead; they change nothing about the result.
         learner: what trains the network; None for the plain loop in this process.
 
     Raises:
@@ -55,21 +61,15 @@ def pretrain(
             "Give more control cells."
         )
     generator = np.random.default_rng(seed)
-    variance = mean_and_variance(cells.x)[1]
-    columns = np.sort(np.argsort(-variance, kind="stable")[: config.variable_genes])
+    found = survey(cells)
+    columns = np.sort(np.argsort(-found.variance, kind="stable")[: config.variable_genes])
     order = generator.permutation(n)
-    n_held = min(max(1, round(config.held_out * n)), n - 2)
+    n_held = min(max(1, round(config.held_out * n)), n - 2, MOST_HELD_OUT)
     held, fitted = np.sort(order[:n_held]), np.sort(order[n_held:])
-    x = sp.csr_matrix(cells.x[:, columns])
     context = cells.obs["context"].astype(str).to_numpy()
-    pools = _pools(context[fitted], round(config.pooled * len(fitted)), generator=generator)
-    rows = torch.from_numpy(np.concatenate([x[fitted].toarray(), (pools @ x[fitted]).toarray()]).astype(np.float32))
-    everywhere = torch.ones(len(columns))
-    values = on_its_own_counts(rows[: len(fitted)], everywhere)
-    centre, scale = values.mean(dim=0), values.std(dim=0)
-    scale = torch.where(scale > 1e-6, scale, torch.ones_like(scale))
-    panel = Panel(torch.arange(len(columns)), centre=centre, scale=scale)
-    checked = panel(torch.from_numpy(x[held].toarray().astype(np.float32)))
+    pooled = Pools.rows(context, fitted, generator=generator)
+    panel = standard(cells, columns, fitted=fitted)
+    checked = _standardised(cells.rows(held)[:, columns], panel)
 
     draw = int(generator.integers(2**31))
     with torch.random.fork_rng():
@@ -83,8 +83,16 @@ def pretrain(
     (learner or descent.learn)(
         descent.Task(
             network=task,
-            rows={"cells": panel(rows)},
-            loss=lambda network, batch: network(batch["cells"]).mean(),
+            rows=PretextBatches(
+                cells=cells,
+                fitted=fitted,
+                genes=[cells.genes[i] for i in columns],
+                panel=panel,
+                pools=Pools.of(cells.rows(pooled)[:, columns], context[pooled], share=config.pooled, seed=draw),
+                sha256=found.sha256,
+                workers=workers,
+            ),
+            loss=_loss(seed=draw),
             score=_score(checked, seed=draw),
             metric=METRIC,
             settings=descent.Settings(
@@ -98,8 +106,8 @@ def pretrain(
         objective=objective,
         parameters=dataclasses.asdict(config),
         genes=tuple(cells.genes[i] for i in columns),
-        centre=centre.numpy(),
-        scale=scale.numpy(),
+        centre=panel.centre.numpy(),
+        scale=panel.scale.numpy(),
         weights={name: value.detach().cpu().numpy() for name, value in task.encoder.named_parameters()},
         cells=marks(map(str, cells.obs.index), cells.meta),
         provenance={
@@ -109,26 +117,34 @@ def pretrain(
             "n_cells": n,
             "n_held_out": n_held,
             "contexts": {name: int((context == name).sum()) for name in sorted(set(context))},
-            "cells_sha256": content_hash(cells.x, cells.genes, cells.obs),
+            "cells_sha256": found.sha256,
             "seed": seed,
         },
     )
 
 
-def _pools(context: np.ndarray, count: int, *, generator: np.random.Generator) -> sp.csr_matrix:
-    """Averages [pool, cell]: each of 2 to 64 cells of one context, contexts in turn."""
-    members = [np.flatnonzero(context == name) for name in sorted(set(context))]
-    members = [group for group in members if len(group) > 1]
-    chosen = []
-    for pool in range(count if members else 0):
-        group = members[pool % len(members)]
-        chosen.append(
-            generator.choice(group, size=int(generator.integers(2, min(LARGEST_POOL, len(group)) + 1)), replace=False)
-        )
-    rows = np.repeat(np.arange(len(chosen)), [len(group) for group in chosen])
-    share = np.concatenate([np.full(len(group), 1 / len(group)) for group in chosen]) if chosen else np.zeros(0)
-    columns = np.concatenate(chosen) if chosen else np.zeros(0, dtype=np.int64)
-    return sp.csr_matrix((share, (rows, columns)), shape=(len(chosen), len(context)))
+def _standardised(x: sp.csr_matrix, panel: Panel) -> torch.Tensor:
+    """Standardised values [n, E] of cells, some at a time: on the way each takes several times its memory."""
+    values = torch.empty(x.shape)
+    for first in range(0, x.shape[0], RUN):
+        part = x[first : first + RUN].toarray().astype(np.float32, copy=False)
+        values[first : first + RUN] = panel(torch.from_numpy(part))
+    return values
+
+
+def _loss(*, seed: int) -> Callable[[torch.nn.Module, Mapping[str, torch.Tensor]], torch.Tensor]:
+    """Mean loss over a batch; its mean over processes where several share it."""
+
+    def loss(network: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        if "place" not in batch:
+            mean: torch.Tensor = network(batch["cells"]).mean()
+            return mean
+        whole, step, rank, ranks = (int(batch[name]) for name in ("whole", "step", "rank", "ranks"))
+        share = Share(place_B=batch["place"], rows=whole, seed=seed, step=step, rank=rank)
+        total: torch.Tensor = network(batch["cells"], share).sum()
+        return total * (ranks / whole)  # shares may differ by one mean of cells
+
+    return loss
 
 
 def _score(cells: torch.Tensor, *, seed: int) -> Callable[[torch.nn.Module], tuple[float, float]]:
