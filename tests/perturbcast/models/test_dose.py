@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from perturbcast.models import cgio, nearest, ridge
+from perturbcast.models import cgio, linear, nearest, ridge
 from perturbcast.schema import Condition
 
 EFFECT = np.array([1.0, -0.5, 0.0, 0.3, 0.8])
@@ -41,6 +41,21 @@ def test_without_doses_nothing_is_scaled(make_train):
     assert model.doses == {}
     one, two = model.predict([Condition("D", "a"), Condition("D@5", "a")], control=np.ones((2, 5))).delta
     np.testing.assert_array_equal(one, two)
+
+
+def test_a_model_without_an_input_for_the_dose_says_so(make_train):
+    deltas = {("G0@1", "a"): EFFECT, ("G1@1", "a"): -EFFECT[::-1], ("G2@2", "a"): 2 * EFFECT}
+    model = linear.Model.fit(make_train(deltas), linear.Config(components=2), generator=np.random.default_rng(0))
+    answer = model.predict(
+        [Condition("G0@1", "a"), Condition("G0@4", "a"), Condition("G0", "a")], control=np.ones((3, 5))
+    )
+    np.testing.assert_array_equal(answer.delta[0], answer.delta[1])
+    says = "the dose of {} is no input: every dose is answered alike"
+    assert [says.format(label) in notes for label, notes in zip(("G0@1", "G0@4", "G0"), answer.notes, strict=True)] == [
+        True,
+        True,
+        False,
+    ]
 
 
 def test_nearest_borrows_from_other_doses_of_the_drug_first(make_train, tmp_path):

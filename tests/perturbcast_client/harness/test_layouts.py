@@ -209,6 +209,9 @@ def test_a_reply_that_is_not_what_was_asked_ends_the_export_and_leaves_no_file(s
 def test_a_condition_twice_is_refused(client, screen):
     with pytest.raises(ValueError, match="conditions: each is predicted once; STAT1 in T cells repeats"):
         list(harness.predicted_cells(client, "fake", screen, [*ASKED, ASKED[0]]))
+    spelled = [Condition.from_label("A@0.5", "B cells"), Condition((Target("A", dose=0.5),), "B cells")]
+    with pytest.raises(ValueError, match=r"A@0\.5 in B cells repeats"):  # one file would replace the other
+        list(harness.predicted_cells(client, "fake", screen, spelled))
 
 
 def test_no_cells_are_refused_before_anything_is_asked(client, screen):

@@ -116,7 +116,7 @@ def make_request(*, inputs=None, raw=None, outputs=(), name="known", **fields):
         model_name=name,
         inputs=inputs,
         raw_input_contents=[text("IFNB"), text("B cells")] if raw is None else raw,
-        outputs=[pb.ModelInferRequest.InferRequestedOutputTensor(name=output) for output in outputs],
+        outputs=[{"name": output} if isinstance(output, str) else output for output in outputs],
         **fields,
     )
 
@@ -215,6 +215,28 @@ HEAD = [text("IFNB"), text("B cells")]
             make_request(outputs=["lower"], parameters={"interval_level": pb.InferParameter(double_param=0.0)}),
             "parameters: interval_level lies between 0 and 1; got 0. ",
             id="level-of-nothing",
+        ),
+        pytest.param(
+            make_request(parameters={"sequence_id": pb.InferParameter(int64_param=3)}),
+            "parameters: .*interval_level; got 'sequence_id'",
+            id="parameter",
+        ),
+        pytest.param(
+            make_request(
+                outputs=[{"name": "delta", "parameters": {"classification": pb.InferParameter(int64_param=3)}}]
+            ),
+            r"outputs\[0\].parameters: .*none; got 'classification'",
+            id="parameter-of-an-output",
+        ),
+        pytest.param(
+            make_request(
+                inputs=[
+                    make_tensor(parameters={"shared_memory_region": pb.InferParameter(string_param="a")}),
+                    make_tensor("context"),
+                ]
+            ),
+            r"inputs\[0\].parameters: .*none; got 'shared_memory_region'",
+            id="parameter-of-an-input",
         ),
     ],
 )

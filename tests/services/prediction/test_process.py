@@ -176,6 +176,15 @@ def test_a_port_that_is_none_is_refused(port):
         ServerConfig(port=port)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("workers", 0), ("max_concurrent", 0), ("max_message_bytes", -1), ("grace_s", -1.0), ("grace_s", float("nan"))],
+)
+def test_what_would_be_no_bound_is_refused(field, value):
+    with pytest.raises(ValueError, match=f"A server .*; {field} is {value}"):
+        ServerConfig(**{field: value})
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_calls_in_flight_are_finished_before_it_ends(start_service, number):
     service = start_service(config={"workers": 1})

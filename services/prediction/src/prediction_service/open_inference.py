@@ -12,7 +12,8 @@
 | ``lower``, ``upper`` | FP64 [condition, gene] | at the parameter ``interval_level`` of the request, 0.9 without it |
 | ``seen`` | BOOL [condition, 3] | perturbation, context and pair seen in training |
 
-Inputs come raw (``raw_input_contents``) or typed (``contents``); outputs go raw.
+Inputs come raw (``raw_input_contents``) or typed (``contents``); outputs go raw. A parameter that would change the
+answer and is not known here is refused; those in ``HINTS`` change none.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ NAME = SERVICE.full_name
 PLATFORM = "perturbcast"
 LEVEL = 0.9
 INPUTS = {"perturbation": ("BYTES",), "context": ("BYTES",), "control": ("FP32", "FP64")}
+# what stock clients send of themselves: how Triton queues, how MLServer and the HTTP form encode
+HINTS = {"priority", "timeout", "headers", "content_type", "binary_data", "binary_data_output", "binary_data_size"}
 OUTPUTS = ("delta", "variance", "lower", "upper", "expression", "seen")
 FLOATS: dict[str, tuple[np.dtype[Any], str]] = {
     "FP32": (np.dtype("<f4"), "fp32_contents"),
@@ -77,6 +80,7 @@ def decode_request(message: pb.ModelInferRequest, info: ModelInfo) -> PredictReq
     Raises:
         ValueError: begins with the field.
     """
+    _check_parameters(message)
     tensors = _tensors(message)
     for name in ("perturbation", "context"):
         if name not in tensors:
@@ -131,6 +135,19 @@ def _outputs(message: pb.ModelInferRequest) -> list[str]:
         if name not in OUTPUTS or names.count(name) > 1:
             raise ValueError(f"outputs: each of {', '.join(OUTPUTS)} at most once; got {name!r}. See ModelMetadata.")
     return names
+
+
+def _check_parameters(message: pb.ModelInferRequest) -> None:
+    places = [("parameters", message.parameters, {"interval_level"})]
+    places += [(f"inputs[{i}].parameters", tensor.parameters, set()) for i, tensor in enumerate(message.inputs)]
+    places += [(f"outputs[{i}].parameters", tensor.parameters, set()) for i, tensor in enumerate(message.outputs)]
+    for field, parameters, known in places:
+        unknown = sorted(set(parameters) - known - HINTS)
+        if unknown:
+            raise ValueError(
+                f"{field}: what is known is {', '.join(known) or 'none'}; got {unknown[0]!r}, which changes nothing. "
+                "Leave it out."
+            )
 
 
 def _level(message: pb.ModelInferRequest) -> float:

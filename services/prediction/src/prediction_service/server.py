@@ -113,6 +113,12 @@ class ServerConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise ValueError(f"A TCP port lies between 0 and 65535; got {self.port}. 0 picks a free one.")
+        least = {"workers": 1, "max_concurrent": 1, "max_message_bytes": 1, "grace_s": 0}
+        for name, bound in least.items():
+            if not getattr(self, name) >= bound:
+                raise ValueError(
+                    f"A server has bounds to work within; {name} is {getattr(self, name)}. Give {bound} or more."
+                )
         missing = [] if self.security.encrypts else ["TLS"]
         missing += [] if self.security.knows_callers else ["tokens or client certificates"]
         if missing and not _is_loopback(self.host) and not self.allow_public_plain_text:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -67,8 +68,8 @@ def predicted_cells(
     """
     if cells < 1:
         raise ValueError(f"cells: at least one per condition; got {cells}. Ask for more.")
-    if len(set(conditions)) < len(conditions):
-        repeated = [str(condition) for i, condition in enumerate(conditions) if condition in conditions[:i]]
+    repeated = [label for label, count in Counter(map(str, conditions)).items() if count > 1]  # as files are named
+    if repeated:
         raise ValueError(f"conditions: each is predicted once; {', '.join(repeated[:5])} repeats. Drop the repeats.")
     contexts = list(dict.fromkeys(condition.context for condition in conditions))
     without = [context for context in contexts if context not in screen.controls]

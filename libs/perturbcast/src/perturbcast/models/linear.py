@@ -104,8 +104,11 @@ class Model:
         return Response(
             delta=self.offset + targets @ self.weight.T @ self.embedding.T,
             variance=np.where(known, self.variance, self.offset_variance),
-            notes=tuple(
-                tuple(f"{name} is not a measured gene: it adds nothing to the mean train effect" for name in names)
-                for names in missing
-            ),
+            notes=tuple(map(_notes, conditions, missing)),
         )
+
+
+def _notes(condition: Condition, missing: Sequence[str]) -> tuple[str, ...]:
+    unknown = [f"{name} is not a measured gene: it adds nothing to the mean train effect" for name in missing]
+    dosed = [label for label, dose in zip(condition.targets, condition.doses, strict=True) if dose is not None]
+    return (*unknown, *(f"the dose of {label} is no input: every dose is answered alike" for label in dosed))
