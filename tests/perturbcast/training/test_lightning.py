@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import SingleDeviceStrategy
 from safetensors.numpy import load_file
 
 from perturbcast import catalog, splits
@@ -101,6 +103,22 @@ def test_a_signal_in_a_step_saves_and_the_same_call_goes_on_to_the_same_weights(
         assert sorted(itertools.chain(*epoch)) == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8, 1.0]), (
             "each row once per epoch"
         )
+
+
+def test_a_signal_while_processes_agree_whether_to_stop_is_not_lost(tmp_path, monkeypatch):
+    agreed = []
+
+    def agree(self, decision, **_):
+        agreed.append(decision)
+        if len(agreed) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return decision
+
+    monkeypatch.setattr(pl.Trainer, "world_size", 3)
+    monkeypatch.setattr(SingleDeviceStrategy, "reduce_boolean_decision", agree)
+    with pytest.raises(Interrupted, match=r"after step 3 of 6"):
+        Learner(folder=tmp_path)(make_task())
+    assert agreed == [False, False, True]
 
 
 def test_early_stopping_looks_at_the_score_and_leaves_the_best_weights(tmp_path):

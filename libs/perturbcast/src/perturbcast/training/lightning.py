@@ -162,7 +162,8 @@ class _Descent(pl.LightningModule):
         self.history: list[tuple[int, float]] = []
         self.looks: list[tuple[int, float]] = []
         self.steps_done = 0
-        self.signalled = self.finished = False
+        # told: a signal arrived here; signalled: every process stops after this step, and it is saved
+        self.told = self.signalled = self.finished = False
 
     def configure_optimizers(self) -> Any:
         adam, schedule = optimiser(self.network, self.task.settings)
@@ -202,8 +203,10 @@ class _Descent(pl.LightningModule):
             self.log("loss", loss, prog_bar=True)
         if self.task.score is not None and step % self.task.settings.every == 0:
             self._look()
+        told = self.told  # a signal that arrives while the processes agree counts at the next step
         if self.trainer.world_size > 1:
-            self.signalled = self.trainer.strategy.reduce_boolean_decision(self.signalled, all=False)
+            told = self.trainer.strategy.reduce_boolean_decision(told, all=False)
+        self.signalled = told
         if self.signalled or self.best.is_over:
             self.trainer.should_stop = True
         if self.signalled or (self.every and step % self.every == 0):
@@ -218,7 +221,7 @@ class _Descent(pl.LightningModule):
             self.log(self.task.metric, value, prog_bar=True)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signalled = True
+        self.told = True
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[OURS] = {
