@@ -76,6 +76,15 @@ def test_import_by_dose_makes_a_condition_of_each_dose_and_a_drug_is_held_out_wh
         dataclasses.replace(MAPPING, covariates={}, units={})
 
 
+def test_a_logarithm_of_a_dose_is_no_dose():
+    """The label 'drug A@-1' would be another drug without a dose, and models would not be told."""
+    adata = make_adata()
+    adata.obs["level"] = adata.obs["level"].map({"0.5 uM": "-0.3 uM", "5 uM": "0.7 uM", "50 uM": "1.7 uM", "": "-9 uM"})
+    with pytest.raises(ValueError, match=r"column 'level' holds -0.3\. If it holds logarithms, give amounts"):
+        to_contract(adata, MAPPING, dataset="d", source={})
+    to_contract(adata, dataclasses.replace(MAPPING, by_dose=False), dataset="d", source={})
+
+
 def test_an_unseen_drug_is_unseen_at_every_dose(make_data):
     drugs = [f"D{k}@{dose}" for k in range(6) for dose in (1, 10)]
     data = make_data(perturbations=drugs, contexts=("a", "b"))

@@ -259,6 +259,12 @@ def _labels(adata: anndata.AnnData, mapping: ColumnMapping, steps: list[str]) ->
             continue
         obs[role] = _number(_column(adata, role, name), role, unit=mapping.units[role], control=obs["is_control"])
     if mapping.by_dose:
+        below = (obs["dose"] < 0) & ~obs["is_control"]
+        if below.any():
+            raise ValueError(
+                f"A dose in a label is an amount, 0 or more, which models read; column {mapping.covariates['dose']!r} "
+                f"holds {obs['dose'][below].iloc[0]:g}. If it holds logarithms, give amounts; else leave --by-dose out."
+            )
         steps.append("conditions differ by dose, which is part of their labels")
         pairs = pd.MultiIndex.from_arrays([obs["perturbation"], obs["dose"]])
         labels = {pair: _at_dose(*pair) for pair in pairs.unique()}
@@ -283,8 +289,8 @@ def _number(column: pd.Series[Any], role: str, *, unit: str, control: pd.Series[
     bad = ~stated & ~control.to_numpy()
     if bad.any():
         raise ValueError(
-            f"{role} is a number in {unit}; column {column.name!r} holds {column[bad].iloc[0]!r} for a perturbed cell. "
-            "Convert the column first."
+            f"{role} is a number in {unit}; column {column.name!r} holds {str(column[bad].iloc[0])!r} for a perturbed "
+            "cell. Convert the column first."
         )
     return np.where(stated, number, 0.0)
 
