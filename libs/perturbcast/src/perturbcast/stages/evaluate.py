@@ -59,6 +59,14 @@ def command(
     ] = True,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap, and of ceilings and degenerate predictors.")] = 0,
     executor: Executor = "serial",
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Divide the conditions of each fold into this many shards, and read cells from disk as they are "
+            "needed: the same bytes, and a dataset may be larger than memory. Folds are the pieces if not given.",
+        ),
+    ] = None,
 ) -> None:
     """Score predictions: each metric with a bootstrap interval over conditions, floors, chance and ceilings.
 
@@ -92,6 +100,7 @@ def command(
     }
     if (split is None) == (truth is None):
         raise UsageError("Scores need a truth: give --split (with a folder of predictions) or --truth (with a file).")
+    of_split |= {"--shards": None if shards is None else str(shards)}
     foreign = [option for option, value in (of_split if split is None else of_files).items() if value is not None]
     if foreign:
         raise UsageError(
@@ -119,7 +128,7 @@ def command(
         return
     assert split is not None
     from perturbcast.stages.layout import PARTS
-    from perturbcast.stages.split_scores import Job, evaluate_split, models_in
+    from perturbcast.stages.split_scores import Job, models_in, score_folds, write_scores
 
     parts = part or list(PARTS)
     unknown = sorted(set(parts) - set(PARTS))
@@ -133,4 +142,10 @@ def command(
         bounds=bounds,
         seed=seed,
     )
-    evaluate_split(job, data, executor=executor)
+    if shards is None:
+        folds = score_folds(job, data, executor=executor)
+    else:
+        from perturbcast.stages.split_shards import score_shards
+
+        folds = score_shards(job, data, shards=shards, executor=executor)
+    write_scores(job, folds)
