@@ -85,40 +85,35 @@ def test_blocks_of_a_shard_do_not_change_a_bit(folder, monkeypatch):
         assert of_job[0] == of_job[1]
 
 
-def test_a_missing_shard_is_named(folder, call, monkeypatch):
-    do = split_shards._work
-    monkeypatch.setattr(
-        split_shards,
-        "_work",
-        lambda groups, **options: {
-            key: [part for part in parts if (key[1:], part.number) != (("test", "means"), 2)]
-            for key, parts in do(groups, **options).items()
-        },
-    )
-    with pytest.raises(ValueError, match=r"each once; of the test part of fold_0 missing: 2\. Make the shards again"):
-        split_shards.score_shards(
-            Job(
-                split=folder / "split",
-                predictions={"answers": folder / "answers"},
-                out=folder / "scores",
-                panels={"test": "systema"},
-                bounds=False,
-                seed=0,
-            ),
-            folder / "made.h5ad",
-            shards=3,
-        )
+def test_tasks_of_an_array_leave_what_merges_to_the_whole_and_a_missing_one_is_named(folder, call):
+    words = ("evaluate", *WORDS, "--panel", "spine", "--part", "test", "--out", "scores")
+    assert call(*words).code == 0
+    whole = content(folder / "scores")
+    shards = (*words, "--shards", 3)
+    for number in (3, 1):
+        assert call(*shards, "--shard", number, "--step", "means").code == 0
+    done = call(*shards, "--shard", 1, "--step", "cells")
+    assert done.code == 1
+    assert "each once; of the test part of fold_0 (step means) missing: 2. Make these shards" in done.err
+    assert call(*shards, "--shard", 2, "--step", "means").code == 0
+    for number in (2, 3):
+        assert call(*shards, "--shard", number, "--step", "cells").code == 0
+    assert "fold_0 (step cells) missing: 1." in call(*shards, "--step", "merge").err
+    assert call(*shards, "--shard", 1, "--step", "cells").code == 0
+    assert call(*shards, "--step", "merge").code == 0
+    assert {name: held for name, held in content(folder / "scores").items() if "shards/" not in name} == whole
+    assert "is of others. Make it again" in call(*shards, "--step", "merge", "--seed", 1).err
 
 
 def test_shards_go_together_once_each_and_of_one_division():
     parts = [Part(number=k, of=3, arrays={"value": np.full(k, float(k))}) for k in (1, 2, 3)]
-    np.testing.assert_array_equal(joined(parts[::-1], what="it")["value"], [1, 2, 2, 3, 3, 3])
+    np.testing.assert_array_equal(joined(parts[::-1], of=3, what="it")["value"], [1, 2, 2, 3, 3, 3])
     with pytest.raises(ValueError, match=r"of it missing: 1, 3\."):
-        joined(parts[1:2], what="it")
+        joined(parts[1:2], of=3, what="it")
     with pytest.raises(ValueError, match="of it there twice or unknown: 2"):
-        joined([*parts, parts[1]], what="it")
-    with pytest.raises(ValueError, match="say they are of 3, 4"):
-        joined([*parts, Part(number=4, of=4, arrays={})], what="it")
+        joined([*parts, parts[1]], of=3, what="it")
+    with pytest.raises(ValueError, match="of it there twice or unknown: 4; of a division into 4"):
+        joined([*parts, Part(number=4, of=4, arrays={})], of=3, what="it")
 
 
 def test_shards_and_blocks_hold_every_condition_once():
@@ -131,3 +126,18 @@ def test_a_pair_of_files_has_no_shards(call):
     done = call("evaluate", "--truth", "a.h5ad", "--prediction", "b.h5ad", "--out", "c", "--shards", "2")
     assert done.code == 2
     assert "--shards does not go with --truth" in done.err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--shards", 2, "--shard", 1), "one step of one shard"),
+        (("--step", "merge"), "one step of one shard"),
+        (("--shards", 2, "--shard", 3, "--step", "means"), "one of --shards 2, counted from 1; --shard is 3"),
+    ],
+    ids=["no step", "no shards", "too far"],
+)
+def test_options_of_an_array_go_together(call, options, words):
+    done = call("evaluate", *WORDS, "--out", "c", *options)
+    assert done.code == 2
+    assert words in done.err

@@ -63,32 +63,29 @@ def blocks(sizes: Sequence[int], *, limit: int = BLOCK) -> Iterator[np.ndarray]:
         yield np.arange(first, len(sizes))
 
 
-def joined(parts: Sequence[Part], *, what: str) -> dict[str, np.ndarray]:
+def joined(parts: Sequence[Part], *, of: int, what: str) -> dict[str, np.ndarray]:
     """Arrays of all conditions, whatever the order of ``parts``.
 
     Args:
         parts: of every shard, each once.
+        of: how many shards there are.
         what: they are of, for the message.
 
     Raises:
-        ValueError: a shard is missing or there twice, or the shards are not of one division.
+        ValueError: a shard is missing or there twice, or is of another division.
     """
-    divisions = sorted({part.of for part in parts})
-    if len(divisions) != 1:
-        raise ValueError(
-            f"Shards that are put together are of one division; those of {what} say they are of "
-            f"{', '.join(map(str, divisions)) or 'none'}. Make all of them with the same --shards."
-        )
     numbers = sorted(part.number for part in parts)
-    wanted = list(range(1, divisions[0] + 1))
-    if numbers != wanted:
+    wanted = list(range(1, of + 1))
+    others = sorted({part.of for part in parts} - {of})
+    if numbers != wanted or others:
         missing = sorted(set(wanted) - set(numbers))
         odd = sorted({k for k in numbers if numbers.count(k) > 1 or k not in wanted})
         said = [f"missing: {', '.join(map(str, missing))}"] * bool(missing)
         said += [f"there twice or unknown: {', '.join(map(str, odd))}"] * bool(odd)
+        said += [f"of a division into {', '.join(map(str, others))}"] * bool(others)
         raise ValueError(
-            f"A result is put together from every one of its {divisions[0]} shards, each once; of {what} "
-            f"{'; '.join(said)}. Make the shards again with the same --shards."
+            f"A result is put together from every one of its {of} shards, each once; of {what} {'; '.join(said)}. "
+            "Make these shards with the same --shards."
         )
     ordered = sorted(parts, key=lambda part: part.number)
     return {name: np.concatenate([part.arrays[name] for part in ordered]) for name in ordered[0].arrays}

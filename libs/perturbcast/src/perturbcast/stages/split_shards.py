@@ -19,10 +19,11 @@ from perturbcast.evaluation.degenerate import Crowd, crowd_of
 from perturbcast.evaluation.held_out import check_unit, train_profile
 from perturbcast.evaluation.merged_shards import halves_from, merged, truth_from
 from perturbcast.evaluation.shard_cells import Asked, cell_scores, of_cells
+from perturbcast.evaluation.shard_file import read_parts, write_part
 from perturbcast.evaluation.shard_means import Group, means_of
 from perturbcast.evaluation.shards import Part, joined, shard_rows
 from perturbcast.metrics import Truth, panel
-from perturbcast.schema import Condition, PerturbationData, Prediction, Split
+from perturbcast.schema import Condition, PerturbationData, Prediction, Split, canonical_hash
 from perturbcast.stages.executors import spread
 from perturbcast.stages.layout import data_file, load_fold, split_files
 from perturbcast.stages.split_scores import (
@@ -35,11 +36,29 @@ from perturbcast.stages.split_scores import (
 )
 from perturbcast.stores import CellFile, predictions
 
-__all__ = ["score_shards"]
+__all__ = ["score_one_shard", "score_shards", "scores_of_shards"]
 
-Piece = Callable[[], Part]
+Computed = tuple[Mapping[str, np.ndarray], Mapping[str, Sequence[str]]]  # arrays and notes
 Key = tuple[str, str, str]  # fold, part, what
+Found = Mapping[Key, Sequence[Part]]
 TRAIN_MEAN = "train_mean"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Piece:
+    """A piece of work: shard ``number`` of ``of``, and what computes its arrays and notes."""
+
+    number: int
+    of: int
+    compute: Callable[[], Computed]
+
+    def part(self) -> Part:
+        """Do it."""
+        arrays, notes = self.compute()
+        return Part(number=self.number, of=self.of, arrays=arrays, notes=notes)
+
+
+Pieces = Mapping[Key, Sequence[Piece]]
 
 
 def score_shards(job: Job, data: Path | None, *, shards: int, executor: str = "serial") -> list[FoldScores]:
@@ -51,31 +70,119 @@ def score_shards(job: Job, data: Path | None, *, shards: int, executor: str = "s
         shards: of each part of each fold; no more than it has conditions.
         executor: who works on the shards (see ``executors``).
     """
-    file = data_file(job.split, data)
-    cells = CellFile.open(file)
-    for name in job.panels.values():
-        check_unit(cells.meta, name)
-    folds = [_Fold.of(path, cells, job) for path in split_files(job.split)]
-    work = functools.partial(_work, executor=executor)
-    first = {key: pieces for fold in folds for key, pieces in fold.means_pieces(file, shards=shards).items()}
-    found = work(first, what=f"means of {job.name} in {shards} shards")
-    known = [fold.between(found) for fold in folds]
-    second = {key: pieces for one in known for key, pieces in one.cells_pieces(file, shards=shards).items()}
-    scored = work(second, what=f"cells of {job.name} in {shards} shards")
-    nothing = sp.csr_matrix((len(cells.obs), len(cells.genes)), dtype=np.float32)  # type: ignore[arg-type]  # its stubs lack shapes
-    labels = PerturbationData(x=nothing, genes=cells.genes, obs=cells.obs, meta=cells.meta)  # a record reads no more
-    return [one.scores(scored, labels) for one in known]
+    plan = _Plan.of(job, data, shards=shards)
+    means = _work(plan.means(), executor=executor, what=f"means of {job.name}")
+    return plan.scores(means, _work(plan.cells(means), executor=executor, what=f"cells of {job.name}"))
 
 
-def _work(pieces: Mapping[Key, list[Piece]], *, executor: str, what: str) -> dict[Key, list[Part]]:
+def score_one_shard(job: Job, data: Path | None, *, shards: int, number: int, step: str) -> None:
+    """One step of one shard of every fold and part, written below ``out/shards``: a task of an array job.
+
+    Args:
+        job, data, shards: as of ``score_shards``.
+        number: of the shard, from 1.
+        step: ``means``, or ``cells`` when the first step of all shards is there.
+    """
+    plan = _Plan.of(job, data, shards=shards, check=False)
+    pieces = plan.means()
+    if step == "cells":
+        pieces = plan.cells(plan.read(pieces))
+    for key, group in pieces.items():
+        for piece in group:
+            if piece.number == number:
+                write_part(piece.part(), plan.folder(key), whole=plan.whole)
+
+
+def scores_of_shards(job: Job, data: Path | None, *, shards: int) -> list[FoldScores]:
+    """What both steps of every shard wrote, put together.
+
+    Raises:
+        ValueError: a shard is missing, or is of something else.
+    """
+    plan = _Plan.of(job, data, shards=shards)
+    means = plan.read(plan.means())
+    return plan.scores(means, plan.read(plan.cells(means)))
+
+
+def _work(pieces: Pieces, *, executor: str, what: str) -> Found:
     """Every piece, worked on by whoever is free."""
     flat = [piece for group in pieces.values() for piece in group]
-    results = iter(list(spread(_do, flat, executor=executor, what=what)) if flat else [])
+    results = iter(list(spread(Piece.part, flat, executor=executor, what=what, unit="pieces")) if flat else [])
     return {key: [next(results) for _ in group] for key, group in pieces.items()}
 
 
-def _do(piece: Piece) -> Part:
-    return piece()
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """The pieces of a job, and where partial results lie.
+
+    Attributes:
+        whole: hash over what all numbers depend on.
+    """
+
+    job: Job
+    file: Path
+    shards: int
+    cells_on_disk: CellFile
+    folds: tuple[_Fold, ...]
+    whole: str
+
+    @classmethod
+    def of(cls, job: Job, data: Path | None, *, shards: int, check: bool = True) -> _Plan:
+        """Read labels and answers; with ``check`` the content of the dataset is held against its hash.
+
+        Tasks of an array leave that to the one that puts their results together.
+        """
+        file = data_file(job.split, data)
+        cells = CellFile.open(file, check=check)
+        for name in job.panels.values():
+            check_unit(cells.meta, name)
+        folds = tuple(_Fold.of(path, cells, job) for path in split_files(job.split))
+        facts = {
+            "dataset": cells.hash,
+            "folds": [fold.fold.hash for fold in folds],
+            "models": [
+                [part, model, answer.model]
+                for fold in folds
+                for part, answers in fold.answers.items()
+                for model, answer in answers.items()
+            ],
+            "panels": job.panels,
+            "bounds": job.bounds,
+            "seed": job.seed,
+            "shards": shards,
+        }
+        return cls(job=job, file=file, shards=shards, cells_on_disk=cells, folds=folds, whole=canonical_hash(facts))
+
+    def folder(self, key: Key) -> Path:
+        """Where partial results of one step of one part of one fold lie."""
+        return self.job.out.joinpath("shards", self.job.name, *key)
+
+    def read(self, pieces: Pieces) -> Found:
+        """What is there of ``pieces``; whoever puts them together says which are missing."""
+        return {
+            key: read_parts(self.folder(key), of=group[0].of, whole=self.whole)
+            for key, group in pieces.items()
+            if group
+        }
+
+    def means(self) -> Pieces:
+        """The first step."""
+        return {k: v for fold in self.folds for k, v in fold.means_pieces(self.file, shards=self.shards).items()}
+
+    def cells(self, means: Found) -> Pieces:
+        """The second step, when the first is known."""
+        known = [fold.between(means, shards=self.shards) for fold in self.folds]
+        return {k: v for one in known for k, v in one.cells_pieces(self.file, shards=self.shards).items()}
+
+    def scores(self, means: Found, cells: Found) -> list[FoldScores]:
+        """Everything put together."""
+        opened = self.cells_on_disk
+        shape = len(opened.obs), len(opened.genes)
+        nothing = sp.csr_matrix(shape, dtype=np.float32)  # type: ignore[arg-type]  # its stubs lack shapes
+        # a record reads no more than labels
+        labels = PerturbationData(x=nothing, genes=opened.genes, obs=opened.obs, meta=opened.meta)
+        known = [fold.between(means, shards=self.shards) for fold in self.folds]
+        return [one.scores(cells, labels, shards=self.shards) for one in known]
 
 
 def _on_disk(file: Path) -> CellFile:
@@ -88,20 +195,16 @@ def _opened(file: Path, _changed: int) -> CellFile:
     return CellFile.open(file, check=False)
 
 
-def _means(file: Path, groups: tuple[Group, ...], *, number: int, of: int, replicates: bool, seed: int) -> Part:
-    arrays = means_of(_on_disk(file), groups, replicates=replicates, seed=seed)
-    return Part(number=number, of=of, arrays=arrays)
+def _means(file: Path, groups: tuple[Group, ...], *, replicates: bool, seed: int) -> Computed:
+    return means_of(_on_disk(file), groups, replicates=replicates, seed=seed), {}
 
 
-def _train_mean(file: Path, cells: tuple[str, ...], conditions: tuple[Condition, ...]) -> Part:
-    profile = train_profile(_on_disk(file), cells=cells, conditions=conditions)
-    return Part(number=1, of=1, arrays={TRAIN_MEAN: profile[None]})
+def _train_mean(file: Path, cells: tuple[str, ...], conditions: tuple[Condition, ...]) -> Computed:
+    return {TRAIN_MEAN: train_profile(_on_disk(file), cells=cells, conditions=conditions)[None]}, {}
 
 
-def _cells(file: Path, asked: Asked, *, panel_name: str, divisible: bool, number: int, of: int) -> Part:
-    measures = of_cells(panel(panel_name), divisible=divisible)
-    arrays, notes = cell_scores(_on_disk(file), asked, panel=measures)
-    return Part(number=number, of=of, arrays=arrays, notes=notes)
+def _cells(file: Path, asked: Asked, *, panel_name: str, divisible: bool) -> Computed:
+    return cell_scores(_on_disk(file), asked, panel=of_cells(panel(panel_name), divisible=divisible))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -139,27 +242,35 @@ class _Fold:
     def means_pieces(self, file: Path, *, shards: int) -> dict[Key, list[Piece]]:
         """The first step: the train mean in one piece, since it is one sum over cells, and shards of every part."""
         train = tuple(self.fold.parts["train"]), tuple(self.fold.conditions["train"])
-        pieces: dict[Key, list[Piece]] = {
-            (self.stem, "train", TRAIN_MEAN): [functools.partial(_train_mean, file, *train)]
-        }
-        validation = ("validation",) if self.job.bounds else ()  # the weight of a ceiling is chosen on it
-        for part in dict.fromkeys((*self.job.panels, *validation)):
+        profile = functools.partial(_train_mean, file, *train)
+        pieces: dict[Key, list[Piece]] = {(self.stem, "train", TRAIN_MEAN): [Piece(number=1, of=1, compute=profile)]}
+        for part in self._parts():
             groups = self.groups(part, _on_disk(file))
             rows = shard_rows(len(groups), shards=shards)
-            of_part = functools.partial(_means, file, of=len(rows), replicates=self.job.bounds, seed=self.job.seed)
+            of_part = functools.partial(_means, file, replicates=self.job.bounds, seed=self.job.seed)
             pieces[self.stem, part, "means"] = [
-                functools.partial(of_part, tuple(groups[k] for k in of_shard), number=number)
+                Piece(
+                    number=number, of=len(rows), compute=functools.partial(of_part, tuple(groups[k] for k in of_shard))
+                )
                 for number, of_shard in enumerate(rows, start=1)
             ]
         return pieces
 
-    def between(self, found: Mapping[Key, list[Part]]) -> _Known:
+    def _parts(self) -> list[str]:
+        """Those that are scored, and the one that the weight of a ceiling is chosen on."""
+        return list(dict.fromkeys((*self.job.panels, *(("validation",) if self.job.bounds else ()))))
+
+    def between(self, found: Found, *, shards: int) -> _Known:
         """With what the first step found."""
-        train_mean = joined(found[self.stem, "train", TRAIN_MEAN], what=f"the train mean of {self.stem}")[TRAIN_MEAN][0]
+        profile = joined(found[self.stem, "train", TRAIN_MEAN], of=1, what=f"the train mean of {self.stem}")
+        train_mean = profile[TRAIN_MEAN][0]
         means = {
-            part: joined(parts, what=f"the {part} part of {self.stem}")
-            for (stem, part, what), parts in found.items()
-            if stem == self.stem and what == "means"
+            part: joined(
+                found[self.stem, part, "means"],
+                of=min(shards, len(self.fold.conditions[part])),
+                what=f"the {part} part of {self.stem} (step means)",
+            )
+            for part in self._parts()
         }
         weight = None
         if self.job.bounds:
@@ -209,13 +320,16 @@ class _Known:
             of_part = functools.partial(_cells, file, panel_name=name)
             if of_cells(panel(name), divisible=True):
                 pieces[self.fold.stem, part, "cells"] = [
-                    functools.partial(of_part, asked.of(of_shard), divisible=True, number=number, of=len(rows))
+                    Piece(
+                        number=number,
+                        of=len(rows),
+                        compute=functools.partial(of_part, asked.of(of_shard), divisible=True),
+                    )
                     for number, of_shard in enumerate(rows, start=1)
                 ]
             if of_cells(panel(name), divisible=False):
-                pieces[self.fold.stem, part, "all cells"] = [
-                    functools.partial(of_part, asked, divisible=False, number=1, of=1)
-                ]
+                whole = functools.partial(of_part, asked, divisible=False)
+                pieces[self.fold.stem, part, "all_cells"] = [Piece(number=1, of=1, compute=whole)]
         return pieces
 
     def _asked(self, part: str, cells: CellFile) -> Asked:
@@ -237,7 +351,7 @@ class _Known:
             seed=self.fold.job.seed,
         )
 
-    def scores(self, found: Mapping[Key, list[Part]], labels: PerturbationData) -> FoldScores:
+    def scores(self, found: Found, labels: PerturbationData, *, shards: int) -> FoldScores:
         """Everything that the fold adds to the evaluations of its split."""
         job, fold = self.fold.job, self.fold.fold
         models: dict[tuple[str, str], ModelScores] = {}
@@ -245,9 +359,10 @@ class _Known:
             means, truth = self.parts[part]
             cells: dict[str, np.ndarray] = {}
             notes: dict[str, Sequence[str]] = {}
-            for (stem, of_part, what), parts in found.items():
+            for (stem, of_part, step), parts in found.items():
                 if (stem, of_part) == (self.fold.stem, part):
-                    cells |= joined(parts, what=f"the {what} of the {part} part of {stem}")
+                    of = 1 if step == "all_cells" else min(shards, len(truth.conditions))
+                    cells |= joined(parts, of=of, what=f"the {part} part of {stem} (step cells)")
                     notes |= parts[0].notes
             scored = merged(
                 means,
