@@ -29,6 +29,7 @@ __all__ = [
     "Compared",
     "check_unit",
     "compared",
+    "compared_untwisted",
     "evaluate_prediction",
     "evaluate_predictions",
     "interpolation_weight",
@@ -169,6 +170,18 @@ def compared(measured: Measured, prediction: Prediction) -> Comparison:
     )
 
 
+def compared_untwisted(measured: Measured, prediction: Prediction) -> Comparison:
+    """``compared``, when the same prediction with its own controls altered has come out the same.
+
+    Raises:
+        ValueError: as there, or the comparison looks at the prediction's own controls.
+    """
+    comparison = compared(measured, prediction)
+    twisted = dataclasses.replace(prediction, control=2 * prediction.control + 1)
+    check_untwisted(comparison, compared(measured, twisted))
+    return comparison
+
+
 def interpolation_weight(
     data: PerturbationData, *, cells: Sequence[str], conditions: Sequence[Condition], train_mean: np.ndarray, seed: int
 ) -> float:
@@ -221,10 +234,7 @@ def evaluate_predictions(
     labels = [(condition.context, condition.perturbation) for condition in conditions]
     found = {}
     for model, prediction in predictions.items():
-        comparison = compared(measured, prediction)
-        if bounds:
-            twisted = dataclasses.replace(prediction, control=2 * prediction.control + 1)
-            check_untwisted(comparison, compared(measured, twisted))
+        comparison = compared_untwisted(measured, prediction) if bounds else compared(measured, prediction)
         scored = score(comparison, bounds=of_truth, panel=measures, labels=labels)
         found[model] = Compared(scored=scored, comparison=comparison)
     return found

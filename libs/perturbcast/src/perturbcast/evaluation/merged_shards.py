@@ -16,8 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from perturbcast.evaluation.cells import MeasuredCells
-from perturbcast.evaluation.degenerate import check_untwisted
-from perturbcast.evaluation.held_out import MAX_CONTROLS, Compared, compared
+from perturbcast.evaluation.held_out import MAX_CONTROLS, Compared, compared, compared_untwisted
 from perturbcast.evaluation.references import bounds_of
 from perturbcast.evaluation.replicates import Halves, Measured
 from perturbcast.evaluation.scoring import score
@@ -100,10 +99,7 @@ def merged(
     labels = [(condition.context, condition.perturbation) for condition in truth.conditions]
     found = {}
     for model, prediction in predictions.items():
-        comparison = compared(measured, prediction)
-        if bounds:
-            twisted = dataclasses.replace(prediction, control=2 * prediction.control + 1)
-            check_untwisted(comparison, compared(measured, twisted))
+        comparison = compared_untwisted(measured, prediction) if bounds else compared(measured, prediction)
         scored = score(comparison, bounds=of_truth, panel=of_means, labels=labels)
         known = {one.metric.id: one for one in scored.metrics}
         for measure in panel:
