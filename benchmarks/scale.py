@@ -3,22 +3,22 @@
     python benchmarks/scale.py           # 1, 2, 4 shards, then ten times the cells: some minutes on two cores
     python benchmarks/scale.py --small   # the same on a tiny dataset, to see that it runs
 
-A shard is a fold of a split: held-out conditions that are scored on their own ('perturbcast evaluate --executor dask'
-gives each to a worker). Every row is a process of its own that is charged the CPU seconds, with those of its workers,
-and the peak memory that the kernel counted, imports included. The extrapolation prints what it assumes.
+A shard is a part of the conditions of one fold, worked on by tasks of its own ('perturbcast evaluate --shards N --shard
+K --step means', then '--step cells', then '--step merge'), as an array job would. Every task is a process that is
+charged its CPU seconds and the peak memory that the kernel counted, imports included: 'sum' is what all tasks of a row
+took, 'longest' what the longest task of each step took, one step after the other, which is the time on a machine per
+shard. CPU seconds do not depend on who else uses this machine. The extrapolation prints what it assumes.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -30,16 +30,20 @@ from perturbcast.stores import h5ad
 
 OURS = (sys.executable, "-c", "from perturbcast.cli import main; main()")
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
-FOLDS = 4
+SHARDS = (1, 2, 4)
+FOLDS = 2  # half of the perturbations are scored
 CELLS_ON_PAPER, CELLS_PER_CONDITION, GENES_ON_PAPER, DENSITY, TASKS, NODE_GB = 100_000_000, 500, 5000, 0.1, 100, 64
+ROWS_KEPT = (
+    20  # of genes, a condition, when shards are put together: means, errors, what the model says, copies of both
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a command took: seconds on the wall and of CPU, peak memory in GB."""
+    """What commands took: seconds of CPU, of all and of the longest task of each step, and peak memory in GB."""
 
-    wall: float
     cpu: float
+    longest: float
     peak: float
 
 
@@ -77,47 +81,64 @@ def _cells(rng: np.random.Generator, rate: np.ndarray, n: int) -> sp.csr_matrix:
 def measure(folder: Path, *words: str) -> Cost:
     """Run a command of perturbcast in ``folder``, or end this script with its message."""
     with tempfile.TemporaryFile() as said:
-        started = time.perf_counter()
         process = subprocess.Popen(
             [*OURS, *words], cwd=folder, stdout=said, stderr=subprocess.STDOUT, env=os.environ | ONE_THREAD
         )
         _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             said.seek(0)
             sys.exit(f"{' '.join(words)} ended with {process.returncode}:\n{said.read().decode()[-2000:]}")
-    return Cost(wall=wall, cpu=usage.ru_utime + usage.ru_stime, peak=usage.ru_maxrss / 1e6)
+    cpu = usage.ru_utime + usage.ru_stime
+    return Cost(cpu=cpu, longest=cpu, peak=usage.ru_maxrss / 1e6)
 
 
 def prepare(folder: Path, *, conditions: int, cells: int, genes: int) -> float:
-    """Dataset, split of four folds, and predictions of one model; GB of the matrix."""
+    """Dataset, one fold of a split, and predictions of one model; GB of the matrix."""
     size = make_dataset(folder / "scale.h5ad", conditions=conditions, cells=cells, genes=genes)
-    words = ("--data", "scale.h5ad", "--out", "split", "--rule", "unseen_perturbation")
+    words = ("--data", "scale.h5ad", "--out", "folds", "--rule", "unseen_perturbation")
     measure(folder, "split", *words, "--folds", str(FOLDS), "--validation", "0.2", "--calibration", "0.2")
+    (folder / "split").mkdir()
+    for file in (folder / "folds").glob("fold_0.*"):
+        shutil.copy(file, folder / "split")
     measure(folder, "train", "--data", "scale.h5ad", "--split", "split", "--model", "train_mean", "--out", "model")
     words = ("--data", "scale.h5ad", "--split", "split", "--out", "prediction")
     measure(folder, "predict", *words, "--model", "model", "--part", "test")
-    for shards in (1, 2):
-        (folder / f"split{shards}").mkdir()
-        for fold in range(shards):
-            for file in (folder / "split").glob(f"fold_{fold}.*"):
-                shutil.copy(file, folder / f"split{shards}")
     return size
 
 
-def score(folder: Path, *words: str, split: str = "split") -> Cost:
+def score(folder: Path, *words: str, out: str = "whole") -> Cost:
+    """One command 'evaluate' on the fold."""
     fixed = ("--data", "scale.h5ad", "--prediction", "prediction", "--part", "test", "--no-bounds", "--panel", "spine")
-    return measure(folder, "evaluate", *fixed, "--split", split, "--out", "scores", *words)
+    return measure(folder, "evaluate", *fixed, "--split", "split", "--out", out, *words)
+
+
+def in_shards(folder: Path, shards: int) -> Cost:
+    """All tasks of an array job, one after the other; they must give the bytes of the whole."""
+    out, steps = f"shards_{shards}", []
+    for step in ("means", "cells"):
+        words = ("--shards", str(shards), "--step", step)
+        steps.append([score(folder, *words, "--shard", str(k), out=out) for k in range(1, shards + 1)])
+    steps.append([score(folder, "--shards", str(shards), "--step", "merge", out=out)])
+    for name in ("metrics.json", "per_condition.csv", "curves.json"):
+        whole, merged = (folder / place / "test/split/prediction" / name for place in ("whole", out))
+        if whole.read_bytes() != merged.read_bytes():
+            sys.exit(f"{merged} is not {whole}: shards do not give the bytes of the whole")
+    return Cost(
+        cpu=sum(task.cpu for tasks in steps for task in tasks),
+        longest=sum(max(task.cpu for task in tasks) for tasks in steps),
+        peak=max(task.peak for tasks in steps for task in tasks),
+    )
 
 
 def row(name: str, cost: Cost, *more: str) -> None:
-    print(f"{name:<28}{cost.wall:9.1f}{cost.cpu:9.1f}{cost.peak:9.2f}", *more)
+    """Print a line of the table."""
+    print(f"{name:<32}{cost.cpu:9.1f}{cost.longest:9.1f}{cost.peak:9.2f}", *more, flush=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Size:
-    """A dataset: conditions, genes, cells with controls, and GB of its matrix."""
+    """A dataset: conditions that are scored, genes, cells with controls, and GB of its matrix."""
 
     conditions: int
     genes: int
@@ -130,69 +151,86 @@ class Size:
         return self.matrix * 1e9 / 8 / self.cells
 
 
-def on_paper(start: Cost, few: tuple[Size, Cost], many: tuple[Size, Cost]) -> None:
+def each_task(costs: dict[int, Cost]) -> float:
+    """CPU seconds of a further task: its start, labels and controls, from the fewest and the most shards."""
+    few, many = min(costs), max(costs)
+    return max(costs[many].cpu - costs[few].cpu, 0.0) / (2 * (many - few))
+
+
+def work(costs: dict[int, Cost]) -> float:
+    """CPU seconds without those that every task takes again."""
+    few = min(costs)
+    return costs[few].cpu - (2 * few + 1) * each_task(costs)
+
+
+def on_paper(few: tuple[Size, dict[int, Cost]], many: tuple[Size, dict[int, Cost]]) -> None:
     """Print what two sizes mean for a third, one assumption a line.
 
-    Time is start + a conditions + b cells, of which the two sizes (equal conditions) give a and b.
+    Time is f tasks + a conditions + b cells: f from the numbers of shards, a and b from the two sizes.
     """
-    (small, cost), (large, more) = few, many
-    a_cell = max(more.cpu - cost.cpu, 0.0) / (large.cells - small.cells)
-    a_condition = max(cost.cpu - start.cpu - a_cell * small.cells, 0.0) / small.conditions
-    memory = max((more.peak - cost.peak) / (large.matrix - small.matrix), 1.0)
+    (small, costs), (large, more) = few, many
+    shards = max(costs)
+    a_cell = max(work(more) - work(costs), 0.0) / (large.cells - small.cells)
+    a_condition = max(work(costs) - a_cell * small.cells, 0.0) / small.conditions
+    a_label = max((more[shards].peak - costs[shards].peak) * 1e9 / (large.cells - small.cells), 1.0)
     values, conditions = GENES_ON_PAPER * DENSITY, CELLS_ON_PAPER // CELLS_PER_CONDITION
-    per_shard = int(NODE_GB * 1e9 / memory / (values * 8))
-    shards = max(-(-CELLS_ON_PAPER // per_shard), TASKS)
+    by_labels = int(NODE_GB * 1e9 / a_label)
+    by_means = int(NODE_GB * 1e9 / (ROWS_KEPT * GENES_ON_PAPER * 8)) * CELLS_PER_CONDITION
+    files = -(-CELLS_ON_PAPER // min(by_labels, by_means))
     of_cells = CELLS_ON_PAPER * a_cell * values / large.density
     of_conditions = conditions * a_condition * GENES_ON_PAPER / large.genes
-    hours = (of_cells + of_conditions + shards * start.cpu) / 3600
+    hours = (of_cells + of_conditions + 2 * TASKS * each_task(more)) / 3600
     print(f"\n{CELLS_ON_PAPER:,} cells on paper, assuming")
     for line in (
         f"{a_cell * 1e6:.0f} us a cell and {a_condition * 1e3:.0f} ms a condition, as the two sizes above give them,",
         f"  the first growing with the values of a cell ({large.density:.0f} here, {values:.0f} there:",
-        f"  {GENES_ON_PAPER} genes, {DENSITY:.0%} of them not zero), the second with the genes ({large.genes} here)",
-        f"{CELLS_PER_CONDITION} cells a condition: {conditions:,} conditions, whose ranks are among those of a shard",
-        "one model, panel 'spine' without ceilings",
-        "a process reads its whole file, so that a shard is a file with its own controls, which are not counted twice",
-        f"a process takes {memory:.1f} times its matrix (8 bytes a value; reading and hashing copy it), as between the",
-        f"  two sizes above: {NODE_GB} GB hold {per_shard:,} cells; {shards} shards",
-        f"a file system that feeds {TASKS} tasks at once",
+        f"  {GENES_ON_PAPER} genes, {DENSITY:.0%} of them not zero), the second with the genes ({large.genes} here);",
+        f"  {each_task(more):.1f} s a task for its start, labels and controls",
+        f"{CELLS_PER_CONDITION} cells a condition: {conditions:,} conditions, whose cells lie together in the file",
+        "one model, panel 'spine' without ceilings; ranks among the conditions of one file (their number squared)",
+        f"a task takes {a_label:.0f} bytes for each cell of its file, as between the two sizes above (labels, and",
+        f"  controls, which grow with the cells here): {NODE_GB} GB hold a file of {by_labels:,} cells",
+        f"putting together keeps {ROWS_KEPT} rows of genes a condition: {NODE_GB} GB hold a file of {by_means:,} cells",
+        f"so {files} files of {CELLS_ON_PAPER // files:,} cells, each with its own controls, not counted twice",
+        f"{TASKS} tasks at once and a file system that feeds them; the train mean and putting together, which are not",
+        "  divided, run beside the tasks of other files",
     ):
         print(line if line.startswith(" ") else f"- {line}")
     print(f"it takes {hours:.0f} CPU hours: {hours / TASKS:.2f} h on {TASKS} cores. Nothing was run at this size.")
 
 
 def main() -> None:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true")
     small = parser.parse_args().small
     size = {"conditions": 16, "cells": 20, "genes": 100} if small else {"conditions": 80, "cells": 80, "genes": 2000}
-    print(f"{'':<28}{'wall s':>9}{'CPU s':>9}{'peak GB':>9}")
+    print(f"{'':<32}{'CPU s':>9}{'longest':>9}{'peak GB':>9}")
     with tempfile.TemporaryDirectory() as scratch:
-        few, many = Path(scratch) / "few", Path(scratch) / "many"
-        few.mkdir()
-        many.mkdir()
-        gb = prepare(few, **size)
-        score(few)  # compiled code is warm from here on
-        start = measure(few, "evaluate", "--help")
-        row("start alone", start)
-        by_shards = {shards: score(few, split=f"split{shards}") for shards in (1, 2)} | {FOLDS: score(few)}
-        for shards, cost in by_shards.items():
-            each = (cost.cpu - by_shards[1].cpu) / (shards - 1) if shards > 1 else 0.0
-            row(f"{shards} shards, one process", cost, f"  {each:.2f} CPU s each shard after the first" * (shards > 1))
-        if importlib.util.find_spec("distributed"):
-            row(f"{FOLDS} shards, Dask workers", score(few, "--executor", "dask"), "  peak of the largest process")
-        else:
-            print(f"{FOLDS} shards, Dask workers: the extra 'dask' is not installed (PYTHONPATH=.venv-dask finds it)")
-        cells = (size["conditions"] + 10) * size["cells"]
-        known = {"conditions": size["conditions"], "genes": size["genes"]}
-        small_one = Size(cells=cells, matrix=gb, **known)
-        large_one = Size(cells=10 * cells, matrix=prepare(many, **{**size, "cells": 10 * size["cells"]}), **known)
-        large = score(many)
-        row(f"{cells:,} cells", by_shards[FOLDS], f"  matrix {gb:.3f} GB")
-        ratio = (large.cpu - start.cpu) / (by_shards[FOLDS].cpu - start.cpu)
-        more = f"  matrix {large_one.matrix:.3f} GB; {ratio:.1f} x the time for 10 x the cells"
-        row(f"{10 * cells:,} cells", large, more)
-        on_paper(start, (small_one, by_shards[FOLDS]), (large_one, large))
+        known = {"conditions": size["conditions"] // FOLDS, "genes": size["genes"]}
+        measured: list[tuple[Size, dict[int, Cost]]] = []
+        for times in (1, 10):
+            folder = Path(scratch) / str(times)
+            folder.mkdir()
+            gb = prepare(folder, **{**size, "cells": times * size["cells"]})
+            one = Size(cells=(size["conditions"] + 10) * size["cells"] * times, matrix=gb, **known)
+            whole = score(folder)  # the first compiles; code is warm from here on
+            if times == 1:
+                start, whole = measure(folder, "evaluate", "--help"), score(folder)
+                row("start alone", start)
+            row(f"{one.cells:,} cells, whole fold", whole, f"  matrix {gb:.3f} GB")
+            of_shards = {}
+            for shards in SHARDS:
+                of_shards[shards] = in_shards(folder, shards)
+                row(f"{one.cells:,} cells, {shards} shards", of_shards[shards], "  the bytes of the whole")
+            measured.append((one, of_shards))
+        (_, of_few), (_, of_many) = few, many = measured
+        for one, costs in measured:
+            print(
+                f"{each_task(costs):.2f} CPU s a further task of {one.cells:,} cells; {work(costs):.1f} CPU s of work"
+            )
+        print(f"{work(of_many) / work(of_few):.1f} x the work for 10 x the cells")
+        on_paper(few, many)
 
 
 if __name__ == "__main__":

@@ -64,22 +64,14 @@ def test_workers_write_the_bytes_of_one_process(make_data, environment, tmp_path
             where,
             env=env,
         )
-        run(
-            tmp_path / where,
-            "evaluate",
-            *words,
-            "--prediction",
-            "predictions",
-            "--out",
-            "scores",
-            "--executor",
-            where,
-            env=env,
-        )
+        scoring = ("evaluate", *words, "--prediction", "predictions", "--out", "scores", "--executor", where)
+        run(tmp_path / where, *scoring, env=env)
     for folder in ("predictions", "scores"):
         serial = content(tmp_path / "serial" / folder)
         assert len(serial) > 7
         assert content(tmp_path / "dask" / folder) == serial
+    run(tmp_path / "dask", *scoring, "--shards", 2, env=env)
+    assert content(tmp_path / "dask/scores") == content(tmp_path / "serial/scores")
 
 
 def test_without_dask_the_extra_is_named(monkeypatch):

@@ -31,7 +31,7 @@ import numpy as np
 
 from perturbcast.evaluation.cells import MovedCells
 from perturbcast.evaluation.replicates import Halves, Measured, replicate
-from perturbcast.metrics import Comparison
+from perturbcast.metrics import Comparison, Truth
 
 __all__ = ["best_weight", "ceilings_of"]
 
@@ -51,7 +51,7 @@ def best_weight(divided: Halves, *, train_mean: np.ndarray) -> float:
 
 
 def ceilings_of(
-    measured: Measured, divided: Halves, *, weight: float | None, seed: int
+    measured: Measured, divided: Halves, *, weight: float | None, seed: int, again: Truth | None = None
 ) -> tuple[dict[str, Comparison], dict[str, np.ndarray]]:
     """The ceilings of a truth, and the conditions that they cannot answer.
 
@@ -60,12 +60,13 @@ def ceilings_of(
         divided: its halves.
         weight: of the half in ``interpolated``, from validation; None leaves it out.
         seed: of the bootstrap.
+        again: ``replicate`` of the truth where it was drawn elsewhere; None draws it.
 
     Returns:
         Ceiling -> comparison, and ceiling -> [condition] bool of undefined conditions.
     """
     truth, other = measured.truth, divided.truth
-    again = replicate(measured, seed=seed)
+    again = replicate(measured, seed=seed) if again is None else again
     effect = np.sign(truth.delta) * np.sqrt(np.maximum(truth.delta**2 - truth.error, 0.0))
     again = dataclasses.replace(again, mean=again.mean - truth.delta + effect, _shared={})
     predicted = (again.control if measured.relative else truth.control) + effect

@@ -28,7 +28,7 @@ from perturbcast.evaluation.replicates import Measured, generator_of
 from perturbcast.metrics import Comparison, Measure, Truth
 from perturbcast.metrics.descriptor import Rule
 
-__all__ = ["EqualCells", "check_chance", "check_untwisted", "degenerate_of"]
+__all__ = ["Crowd", "EqualCells", "check_chance", "check_untwisted", "crowd_of", "degenerate_of", "ignorant"]
 
 SIGMAS = 5.0  # a run of all panels on a hundred folds stops by bad luck less than once in ten thousand
 SPREAD = 0.3  # standard deviation of a rank that is uniform on 0 to 1, rounded up
@@ -65,24 +65,68 @@ class EqualCells:
         return (id(self), row)
 
 
-def degenerate_of(measured: Measured, *, seed: int) -> tuple[dict[str, Comparison], dict[str, np.ndarray]]:
-    """The degenerate predictors of a truth, and the conditions that they cannot answer.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Crowd:
+    """What the conditions of a context say together: answers that need all of them, one row per condition asked.
 
-    Returns:
-        Predictor -> comparison, and predictor -> [condition] bool of undefined conditions.
+    Attributes:
+        constant: [condition, gene] mean of the measured conditions of its context.
+        noise: [condition, gene] control mean and noise with each gene's measured effect size in the context.
+        other: [condition] the condition (row of the truth) whose answer it is handed.
+        alone: [condition] bool, no other condition is in its context.
     """
-    truth, cells = measured.truth, measured.cells
+
+    constant: np.ndarray
+    noise: np.ndarray
+    other: np.ndarray
+    alone: np.ndarray
+
+    def of(self, rows: np.ndarray) -> Crowd:
+        """The rows of some conditions; ``other`` still counts rows of the whole truth."""
+        return Crowd(**{field.name: getattr(self, field.name)[rows] for field in dataclasses.fields(self)})
+
+
+def crowd_of(truth: Truth, *, keys: Sequence[str], seed: int) -> Crowd:
+    """From the means of all conditions; ``keys`` seed the draw of each."""
     constant, noise = np.empty_like(truth.mean), np.empty_like(truth.mean)
     other = np.arange(len(truth.conditions))
     for rows in truth.rows_of_contexts:
         constant[rows] = truth.mean[rows].mean(axis=0)
         size = np.sqrt((truth.delta[rows] ** 2).mean(axis=0))
         for row in rows:
-            generator = generator_of(cells.keys[row], purpose="noise", seed=seed)
+            generator = generator_of(keys[row], purpose="noise", seed=seed)
             noise[row] = truth.control[row] + size * generator.standard_normal(len(size))
         context = truth.conditions[rows[0]].context
         order = generator_of(context, purpose="labels", seed=seed).permutation(rows)
         other[order] = np.roll(order, 1)  # each gets the next one's answer: none its own
+    return Crowd(constant=constant, noise=noise, other=other, alone=other == np.arange(len(other)))
+
+
+def degenerate_of(measured: Measured, *, seed: int) -> tuple[dict[str, Comparison], dict[str, np.ndarray]]:
+    """The degenerate predictors of a truth, and the conditions that they cannot answer.
+
+    Returns:
+        Predictor -> comparison, and predictor -> [condition] bool of undefined conditions.
+    """
+    cells = measured.cells
+    crowd = crowd_of(measured.truth, keys=cells.keys, seed=seed)
+    others = crowd.other.tolist()
+    handed = MeasuredCells(x=cells.x, rows=[cells.rows[k] for k in others], keys=[cells.keys[k] for k in others])
+    return ignorant(measured, crowd, handed=handed, handed_mean=measured.truth.mean[crowd.other])
+
+
+def ignorant(
+    measured: Measured, crowd: Crowd, *, handed: MeasuredCells, handed_mean: np.ndarray
+) -> tuple[dict[str, Comparison], dict[str, np.ndarray]]:
+    """``degenerate_of`` where the answers are known: for some conditions of a truth as for all.
+
+    Args:
+        measured: the conditions.
+        crowd: its rows of them.
+        handed: cells of the condition whose answer each is handed.
+        handed_mean: [condition, gene] their means.
+    """
+    truth = measured.truth
 
     def moved(mean: np.ndarray) -> Comparison:
         delta = mean - truth.control
@@ -92,23 +136,16 @@ def degenerate_of(measured: Measured, *, seed: int) -> tuple[dict[str, Compariso
             cells=MovedCells(controls=measured.stand_ins, delta=delta, smallest=measured.smallest),
         )
 
-    sizes = [len(rows) for rows in cells.rows]
+    sizes = [len(rows) for rows in measured.cells.rows]
     found = {
-        "constant": moved(constant),
-        "shuffled_labels": Comparison(
-            truth=truth,
-            predicted=truth.mean[other],
-            cells=MeasuredCells(
-                x=cells.x, rows=[cells.rows[k] for k in other.tolist()], keys=[cells.keys[k] for k in other.tolist()]
-            ),
-        ),
+        "constant": moved(crowd.constant),
+        "shuffled_labels": Comparison(truth=truth, predicted=handed_mean, cells=handed),
         "means_without_spread": Comparison(
             truth=truth, predicted=truth.mean, cells=EqualCells(mean=truth.mean, sizes=sizes)
         ),
-        "scaled_noise": moved(noise),
+        "scaled_noise": moved(crowd.noise),
     }
-    alone = other == np.arange(len(other))
-    return found, {"constant": alone, "shuffled_labels": alone}
+    return found, {"constant": crowd.alone, "shuffled_labels": crowd.alone}
 
 
 def check_chance(bounds: Bounds, *, panel: Sequence[Measure], truth: Truth) -> None:

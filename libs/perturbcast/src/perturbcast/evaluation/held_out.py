@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from perturbcast.errors import UsageError
 from perturbcast.evaluation.ceilings import best_weight
@@ -20,16 +22,19 @@ from perturbcast.evaluation.scoring import Scored, score
 from perturbcast.metrics import Comparison, Truth, panel
 from perturbcast.metrics.panels import SIGNATURES
 from perturbcast.schema import Condition, PerturbationData, Prediction
-from perturbcast.stores import effects
+from perturbcast.stores import CellFile, effects
 from perturbcast.stores.signatures import UNIT
 
 __all__ = [
     "Compared",
+    "check_unit",
     "compared",
+    "compared_untwisted",
     "evaluate_prediction",
     "evaluate_predictions",
     "interpolation_weight",
     "measure",
+    "rows_of",
     "train_profile",
 ]
 
@@ -38,6 +43,7 @@ __all__ = [
 # and their errors use every cell.
 MAX_CONTROLS = 2000  # control cells of a context, as in scPerturBench
 MAX_MOVED = 200  # control cells that stand in for a predicted condition, as many as our E-distance looks at
+RUN = 4096  # cells of a file on disk that are read at once
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,18 +54,20 @@ class Compared:
     comparison: Comparison
 
 
-def train_profile(data: PerturbationData, *, cells: Sequence[str], conditions: Sequence[Condition]) -> np.ndarray:
+def train_profile(
+    data: PerturbationData | CellFile, *, cells: Sequence[str], conditions: Sequence[Condition]
+) -> np.ndarray:
     """Mean perturbed train profile [gene], one vote per condition: the floor ``train_mean``.
 
     Args:
-        data: measured cells.
+        data: measured cells, in memory or on disk (then read a run of cells at a time, to the same bits).
         cells: barcodes of the train part; its controls are not looked at.
         conditions: conditions of the train part.
 
     Raises:
         ValueError: a condition has no cell among ``cells``.
     """
-    rows = _rows(data, cells=cells, conditions=conditions)
+    rows = rows_of(data, cells=cells, conditions=conditions)
     empty = [str(c) for c, group in zip(conditions, rows, strict=True) if not len(group)]
     if empty:
         raise ValueError(
@@ -67,8 +75,16 @@ def train_profile(data: PerturbationData, *, cells: Sequence[str], conditions: S
             f"{len(cells)} given. The part of the split and its list of conditions do not belong together."
         )
     weights = np.concatenate([np.full(len(group), 1 / (len(group) * len(rows))) for group in rows])
-    picked = data.x[np.concatenate(rows)]
-    profile: np.ndarray = picked.T @ weights
+    order = np.concatenate(rows)
+    if isinstance(data, PerturbationData):
+        of_all: np.ndarray = data.x[order].T @ weights
+        return of_all
+    profile = np.zeros(len(data.genes))
+    for first in range(0, len(order), RUN):
+        picked = data.rows(order[first : first + RUN]).astype(np.float64)
+        # the sum so far goes in as a cell of weight 1: cells are added one after the other, as above
+        column = sp.vstack([sp.csr_matrix(profile), picked], format="csr").T
+        profile = column @ np.concatenate([[1.0], weights[first : first + RUN]])
     return profile
 
 
@@ -102,7 +118,7 @@ def measure(
     tested = MeasuredCells(x=data.x, rows=[bounded[condition.context] for condition in conditions], keys=keys)
     moved = [drawn(key, pool, limit=MAX_MOVED, seed=0) for key, pool in zip(keys, every, strict=True)]
     stand_ins = MeasuredCells(x=data.x, rows=moved, keys=keys)
-    own = MeasuredCells(x=data.x, rows=_rows(data, cells=cells, conditions=conditions), keys=keys)
+    own = MeasuredCells(x=data.x, rows=rows_of(data, cells=cells, conditions=conditions), keys=keys)
     truth = Truth.of(measured, cells=own, control_cells=tested, train_mean=train_mean)
     smallest = min(0.0, float(data.x.data.min(initial=0.0)))
     return Measured(
@@ -154,6 +170,18 @@ def compared(measured: Measured, prediction: Prediction) -> Comparison:
     )
 
 
+def compared_untwisted(measured: Measured, prediction: Prediction) -> Comparison:
+    """``compared``, when the same prediction with its own controls altered has come out the same.
+
+    Raises:
+        ValueError: as there, or the comparison looks at the prediction's own controls.
+    """
+    comparison = compared(measured, prediction)
+    twisted = dataclasses.replace(prediction, control=2 * prediction.control + 1)
+    check_untwisted(comparison, compared(measured, twisted))
+    return comparison
+
+
 def interpolation_weight(
     data: PerturbationData, *, cells: Sequence[str], conditions: Sequence[Condition], train_mean: np.ndarray, seed: int
 ) -> float:
@@ -198,12 +226,7 @@ def evaluate_predictions(
         ValueError: genes or conditions differ, a condition has no cell among ``cells``, or a predictor that knows
             nothing does not score chance.
     """
-    if data.meta.get("unit") == UNIT and panel_name != SIGNATURES:
-        raise UsageError(
-            f"Rows of {data.dataset!r} are signatures of conditions, without cells or sampling errors; the panel "
-            f"{panel_name!r} asks for differential genes, distances between cells or intervals. Score them by "
-            f"--panel {SIGNATURES}."
-        )
+    check_unit(data.meta, panel_name)
     conditions = next(iter(predictions.values())).conditions
     measured = measure(data, cells=cells, conditions=conditions, train_mean=train_mean)
     measures = panel(panel_name)
@@ -211,13 +234,24 @@ def evaluate_predictions(
     labels = [(condition.context, condition.perturbation) for condition in conditions]
     found = {}
     for model, prediction in predictions.items():
-        comparison = compared(measured, prediction)
-        if bounds:
-            twisted = dataclasses.replace(prediction, control=2 * prediction.control + 1)
-            check_untwisted(comparison, compared(measured, twisted))
+        comparison = compared_untwisted(measured, prediction) if bounds else compared(measured, prediction)
         scored = score(comparison, bounds=of_truth, panel=measures, labels=labels)
         found[model] = Compared(scored=scored, comparison=comparison)
     return found
+
+
+def check_unit(meta: Mapping[str, Any], panel_name: str) -> None:
+    """Refuse a panel that asks for cells of data that have none.
+
+    Raises:
+        UsageError: the data are signatures, and the panel asks for cells.
+    """
+    if meta.get("unit") == UNIT and panel_name != SIGNATURES:
+        raise UsageError(
+            f"Rows of {meta['dataset']!r} are signatures of conditions, without cells or sampling errors; the panel "
+            f"{panel_name!r} asks for differential genes, distances between cells or intervals. Score them by "
+            f"--panel {SIGNATURES}."
+        )
 
 
 def evaluate_prediction(
@@ -235,7 +269,9 @@ def evaluate_prediction(
     return found[""].scored
 
 
-def _rows(data: PerturbationData, *, cells: Sequence[str], conditions: Sequence[Condition]) -> list[np.ndarray]:
+def rows_of(
+    data: PerturbationData | CellFile, *, cells: Sequence[str], conditions: Sequence[Condition]
+) -> list[np.ndarray]:
     """Rows of each condition's perturbed cells among ``cells``, in the order of their barcodes."""
     table = data.obs.loc[sorted(cells), ["perturbation", "context"]].astype(str)
     position = data.obs.index.get_indexer(table.index)

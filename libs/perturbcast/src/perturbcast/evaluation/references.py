@@ -13,8 +13,8 @@ from perturbcast.evaluation.bounds import Bounds, References, score_bounds
 from perturbcast.evaluation.ceilings import ceilings_of
 from perturbcast.evaluation.cells import MovedCells
 from perturbcast.evaluation.degenerate import check_chance, degenerate_of
-from perturbcast.evaluation.replicates import Measured, halves
-from perturbcast.metrics import Comparison, Measure
+from perturbcast.evaluation.replicates import Halves, Measured, halves
+from perturbcast.metrics import Comparison, Measure, Truth
 
 __all__ = ["bounds_of", "floors_of"]
 
@@ -40,7 +40,13 @@ def floors_of(measured: Measured) -> dict[str, Comparison]:
 
 
 def bounds_of(
-    measured: Measured, *, panel: Sequence[Measure], complete: bool, weight: float | None, seed: int
+    measured: Measured,
+    *,
+    panel: Sequence[Measure],
+    complete: bool,
+    weight: float | None,
+    seed: int,
+    replicates: tuple[Halves, Truth] | None = None,
 ) -> Bounds:
     """Bounds of every metric of ``panel`` on one truth.
 
@@ -50,6 +56,7 @@ def bounds_of(
         complete: ceilings and degenerate predictors too, not only floors.
         weight: of the ceiling ``interpolated``, from validation; None leaves it out.
         seed: of the draws.
+        replicates: halves and replicate of the truth where they were drawn elsewhere; None draws them.
 
     Raises:
         ValueError: a predictor that knows nothing does not score chance.
@@ -62,8 +69,8 @@ def bounds_of(
         return score_bounds(References(floors=floors, absent=absent), panel=panel)
     if weight is None:
         absent["interpolated"] = "its weight is chosen on validation conditions of a split"
-    divided = halves(measured, seed=seed)
-    ceilings, undivided = ceilings_of(measured, divided, weight=weight, seed=seed)
+    divided, again = replicates or (halves(measured, seed=seed), None)
+    ceilings, undivided = ceilings_of(measured, divided, weight=weight, seed=seed, again=again)
     degenerate, unanswered = degenerate_of(measured, seed=seed)
     references = References(
         floors=floors, ceilings=ceilings, degenerate=degenerate, undefined=undivided | unanswered, absent=absent

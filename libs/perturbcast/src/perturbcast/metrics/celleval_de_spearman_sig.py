@@ -34,6 +34,7 @@ METRIC = Metric(
     undefined="excluded",
     undefined_when="fewer than two conditions of the context differ in their number of significant genes",
     over="context",
+    divisible=False,
 )
 
 

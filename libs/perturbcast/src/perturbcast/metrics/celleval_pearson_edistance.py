@@ -34,6 +34,7 @@ METRIC = Metric(
     undefined="excluded",
     undefined_when="the context has fewer than three conditions, or equal measured E-distances",
     over="context",
+    divisible=False,
 )
 
 

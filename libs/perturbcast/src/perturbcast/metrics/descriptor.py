@@ -51,6 +51,8 @@ class Metric:
         discrimination: whether the metric asks that a condition be told apart from the others of its context, so
             that who does not know it must score chance: ``exact`` where a constant prediction gets exactly chance on
             average over a context, ``lifted`` where a rule of the reference's lifts constants above it.
+        divisible: of a metric of cells, whether the value of a condition needs no cells of other conditions, so
+            that shards of conditions can be scored apart.
     """
 
     id: str
@@ -65,6 +67,7 @@ class Metric:
     counts: Rule | None = None
     over: Literal["condition", "context"] = "condition"
     discrimination: Literal["exact", "lifted"] | None = None
+    divisible: bool = True
 
     def __post_init__(self) -> None:
         if not _ID.fullmatch(self.id):

@@ -31,6 +31,7 @@ METRIC = Metric(
     needs="cells",
     undefined="excluded",
     undefined_when="never",
+    divisible=False,
 )
 
 

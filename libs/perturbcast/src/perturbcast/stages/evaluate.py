@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -61,6 +61,22 @@ def command(
         int, typer.Option(min=0, help="Seed of the bootstrap, and of ceilings and degenerate predictors.")
     ] = 0,
     executor: Executor = "serial",
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Divide the conditions of each fold into this many shards, and read cells from disk as they are "
+            "needed: the same bytes, and a dataset may be larger than memory. Folds are the pieces if not given.",
+        ),
+    ] = None,
+    shard: Annotated[
+        int | None,
+        typer.Option(min=1, help="Work on this shard alone and leave what it finds in OUT/shards: a task of an array."),
+    ] = None,
+    step: Annotated[
+        Literal["means", "cells", "merge"] | None,
+        typer.Option(help="Of shards as array tasks: means of every --shard, then cells of every --shard, then merge."),
+    ] = None,
 ) -> None:
     """Score predictions: each metric with a bootstrap interval over conditions, floors, chance and ceilings.
 
@@ -82,6 +98,7 @@ def command(
     own names, to the digit ('perturbcast parity' shows it). A condition for which a metric is undefined is left
     out of its mean and counted; a metric without any value is null, with the reason in its notes.
     """
+    _check_shards(shards, shard, step, executor)
     given = [prediction] if isinstance(prediction, Path) else list(prediction)
     of_split = {"--split": split, "--data": data, "--part": part or None, "--validation-panel": validation_panel}
     of_split |= {"--executor": None if executor == "serial" else executor}
@@ -94,6 +111,8 @@ def command(
     }
     if (split is None) == (truth is None):
         raise UsageError("Scores need a truth: give --split (with a folder of predictions) or --truth (with a file).")
+    of_shards = {"--shards": shards, "--shard": shard, "--step": step}
+    of_split |= {option: None if value is None else str(value) for option, value in of_shards.items()}
     foreign = [option for option, value in (of_split if split is None else of_files).items() if value is not None]
     if foreign:
         raise UsageError(
@@ -121,7 +140,7 @@ def command(
         return
     assert split is not None
     from perturbcast.stages.layout import PARTS
-    from perturbcast.stages.split_scores import Job, evaluate_split, models_in
+    from perturbcast.stages.split_scores import Job, models_in, score_folds, write_scores
 
     parts = part or list(PARTS)
     unknown = sorted(set(parts) - set(PARTS))
@@ -135,4 +154,30 @@ def command(
         bounds=bounds,
         seed=seed,
     )
-    evaluate_split(job, data, executor=executor)
+    if shards is None:
+        folds = score_folds(job, data, executor=executor)
+    else:
+        from perturbcast.stages.split_shards import score_one_shard, score_shards, scores_of_shards
+
+        if shard is not None and step in ("means", "cells"):
+            score_one_shard(job, data, shards=shards, number=shard, step=step)
+            return
+        together = step == "merge"
+        folds = (
+            scores_of_shards(job, data, shards=shards)
+            if together
+            else score_shards(job, data, shards=shards, executor=executor)
+        )
+    write_scores(job, folds)
+
+
+def _check_shards(shards: int | None, shard: int | None, step: str | None, executor: str) -> None:
+    if (shard is None) != (step in (None, "merge")) or (step is not None and shards is None):
+        raise UsageError(
+            "A task of an array works on one step of one shard: --shards N --shard K --step means, then the same with "
+            "--step cells, and once --shards N --step merge. Give all of them, or --shards alone."
+        )
+    if shards is not None and shard is not None and shard > shards:
+        raise UsageError(f"A shard is one of --shards {shards}, counted from 1; --shard is {shard}.")
+    if step is not None and executor != "serial":
+        raise UsageError(f"A task of an array works in its own process; leave --executor {executor} out.")

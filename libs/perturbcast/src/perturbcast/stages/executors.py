@@ -1,9 +1,9 @@
 """Where the pieces of a stage are worked on: one after the other in this process, or by the workers of a Dask cluster.
 
-A piece is what folds and models give; it is computed by the same function either way, and the results come back in
-order, so that the outputs are the same bytes. Dask (the extra ``dask``) connects to the scheduler that
-``DASK_SCHEDULER_ADDRESS`` names, for example one of dask-jobqueue on SLURM, whose workers see the same files under the
-same paths; without one it starts a worker per core of this machine.
+A piece is what folds, models and shards of conditions give; it is computed by the same function either way, and the
+results come back in order, so that the outputs are the same bytes. Dask (the extra ``dask``) connects to the scheduler
+that ``DASK_SCHEDULER_ADDRESS`` names, for example one of dask-jobqueue on SLURM, whose workers see the same files under
+the same paths; without one it starts a worker per core of this machine.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ Executor = Annotated[
 ]
 
 
-def spread(function: Callable[[Item], Result], items: Sequence[Item], *, executor: str, what: str) -> Iterator[Result]:
+def spread(
+    function: Callable[[Item], Result], items: Sequence[Item], *, executor: str, what: str, unit: str = "folds"
+) -> Iterator[Result]:
     """``function`` of every item, in order.
 
     Args:
@@ -35,12 +37,13 @@ def spread(function: Callable[[Item], Result], items: Sequence[Item], *, executo
         items: the pieces.
         executor: ``serial`` or ``dask``.
         what: is shown while it runs.
+        unit: what the items are, for the same line.
 
     Raises:
         UsageError: Dask is not installed.
     """
     if executor == "serial":
-        for item in track(items, what):
+        for item in track(items, what, unit=unit):
             yield function(item)
         return
     try:
@@ -57,6 +60,6 @@ def spread(function: Callable[[Item], Result], items: Sequence[Item], *, executo
         Client(address) if address else LocalCluster(n_workers=cores, threads_per_worker=1, dashboard_address=None)
     ) as place:
         client = place if address else place.get_client()
-        for future in track(client.map(function, items, pure=False), what):
+        for future in track(client.map(function, items, pure=False), what, unit=unit):
             yield future.result()
             future.release()  # what has come back is no longer kept on its worker

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,17 @@ from perturbcast.stages.executors import spread
 from perturbcast.stages.layout import data_file, load_fold, opened, split_files
 from perturbcast.stores import predictions
 
-__all__ = ["Job", "evaluate_split", "models_in"]
+__all__ = [
+    "FoldScores",
+    "Job",
+    "ModelScores",
+    "check_answers",
+    "dataset_record",
+    "fold_record",
+    "models_in",
+    "score_folds",
+    "write_scores",
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,7 +78,7 @@ def models_in(given: list[Path]) -> dict[str, Path]:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _ModelScores:
+class ModelScores:
     """One model on one part of one fold.
 
     Attributes:
@@ -87,7 +97,7 @@ class _ModelScores:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _FoldScores:
+class FoldScores:
     """Everything that one fold adds to the evaluations of a split.
 
     Attributes:
@@ -98,15 +108,15 @@ class _FoldScores:
         dataset: record for the provenance.
     """
 
-    models: Mapping[tuple[str, str], _ModelScores]
+    models: Mapping[tuple[str, str], ModelScores]
     weight: float | None
     strata: Mapping[str, str]
     axes: tuple[str, ...]
     dataset: Mapping[str, Any]
 
 
-def evaluate_split(job: Job, data: Path | None, *, executor: str = "serial") -> None:
-    """Score every model on every fold of every part, then write; nothing is written unless all could be scored.
+def score_folds(job: Job, data: Path | None, *, executor: str = "serial") -> list[FoldScores]:
+    """Score every model on every fold of every part, a fold at a time.
 
     Args:
         job: what is asked.
@@ -115,7 +125,11 @@ def evaluate_split(job: Job, data: Path | None, *, executor: str = "serial") -> 
     """
     what = f"evaluate {job.name} with {', '.join(job.predictions)}"
     score_fold = functools.partial(_score_fold, job=job, data=data_file(job.split, data))
-    folds = list(spread(score_fold, split_files(job.split), executor=executor, what=what))
+    return list(spread(score_fold, split_files(job.split), executor=executor, what=what))
+
+
+def write_scores(job: Job, folds: Sequence[FoldScores]) -> None:
+    """Pool the folds and write; nothing is written unless all could be scored."""
     strata = {key: label for fold in folds for key, label in fold.strata.items()}
     written: dict[str, dict[str, Evaluation]] = {part: {} for part in job.panels}
     for part, model in folds[0].models:
@@ -138,7 +152,7 @@ def evaluate_split(job: Job, data: Path | None, *, executor: str = "serial") -> 
         typer.echo(scores_summary(evaluations, title=f"{job.name}, {part}"))
 
 
-def _score_fold(file: Path, *, job: Job, data: Path) -> _FoldScores:
+def _score_fold(file: Path, *, job: Job, data: Path) -> FoldScores:
     """Every model on every part of a fold."""
     cells = opened(data)
     fold = load_fold(file, cells)
@@ -152,13 +166,13 @@ def _score_fold(file: Path, *, job: Job, data: Path) -> _FoldScores:
             train_mean=profile,
             seed=job.seed,
         )
-    found: dict[tuple[str, str], _ModelScores] = {}
+    found: dict[tuple[str, str], ModelScores] = {}
     for part, panel in job.panels.items():
         answers = {}
         for model, folder in job.predictions.items():
             path = folder / file.stem / f"{part}.npz"
             answers[model] = predictions.read(path)
-            _check(answers[model], fold, part=part, path=path)
+            check_answers(answers[model], fold, part=part, path=path)
         of_models = evaluate_predictions(
             cells,
             answers,
@@ -171,18 +185,18 @@ def _score_fold(file: Path, *, job: Job, data: Path) -> _FoldScores:
         )
         for model, one in of_models.items():
             truth = dataclasses.replace(one.comparison.truth, cells=None, control_cells=None)
-            found[part, model] = _ModelScores(
+            found[part, model] = ModelScores(
                 scored=one.scored,
                 comparison=dataclasses.replace(one.comparison, truth=truth, cells=None),
-                record=_fold_record(fold, answers[model], part=part),
+                record=fold_record(fold, answers[model], part=part),
                 kind=answers[model].kind or job.predictions[model].name,
                 seed=answers[model].seed,
             )
-    dataset = _dataset_record(cells, fold)
-    return _FoldScores(models=found, weight=weight, strata=fold.strata, axes=fold.ood_axes, dataset=dataset)
+    dataset = dataset_record(cells, fold)
+    return FoldScores(models=found, weight=weight, strata=fold.strata, axes=fold.ood_axes, dataset=dataset)
 
 
-def _check(predicted: Prediction, fold: Split, *, part: str, path: Path) -> None:
+def check_answers(predicted: Prediction, fold: Split, *, part: str, path: Path) -> None:
     wanted, given = set(fold.conditions[part]), set(predicted.conditions)
     if wanted != given:
         odd = sorted(map(str, wanted ^ given))
@@ -192,7 +206,7 @@ def _check(predicted: Prediction, fold: Split, *, part: str, path: Path) -> None
         )
 
 
-def _fold_record(fold: Split, predicted: Prediction, *, part: str) -> dict[str, Any]:
+def fold_record(fold: Split, predicted: Prediction, *, part: str) -> dict[str, Any]:
     return {
         "fold": fold.fold,
         "held_out": fold.held_out,
@@ -204,7 +218,7 @@ def _fold_record(fold: Split, predicted: Prediction, *, part: str) -> dict[str, 
     }
 
 
-def _dataset_record(cells: PerturbationData, fold: Split) -> dict[str, Any]:
+def dataset_record(cells: PerturbationData, fold: Split) -> dict[str, Any]:
     return {
         "dataset": cells.dataset,
         "dataset_hash": cells.hash,
