@@ -1,7 +1,7 @@
 """Every model on every measured split: RMSE of means and Pearson of deltas, paired with the best baseline.
 
     python benchmarks/learned_models.py                       # one small split, to see that it runs: half a minute
-    python benchmarks/learned_models.py --full                # an hour on one core: three seeds of each learned model
+    python benchmarks/learned_models.py --full                # everything, three seeds: hours on one core, in pieces
     python benchmarks/learned_models.py --only kang2018-unseen_context --models ridge random_effects
     python benchmarks/learned_models.py --table               # print what is there and fit nothing
 
@@ -9,7 +9,8 @@ Splits and models are those of params.yaml, and those below. Each context or gro
 turn; a model fits the train part, and one that learns by gradient stops by validation. The best baseline and the best
 learned model of a split are chosen on validation. Differences are paired over test conditions, each the mean over
 seeds, with bootstrap 95 % intervals over conditions. Values are kept by split, model and seed under --out, and what is
-there is not computed again; the splits are seeded, so that they are those of the pipeline.
+there is not computed again, so that a run may be killed and goes on; the splits are seeded, so that they are those of
+the pipeline. --full takes graph variants and the published comparison in, and ends with one row per split.
 """
 
 from __future__ import annotations
@@ -54,7 +55,18 @@ BASELINES = [
     "ridge",
     "ridge_gene_sets",
 ]
-LEARNED = ["random_effects", "random_effects_profile", "cgio_effects", "cgio", "cgio_v0"]
+LEARNED = [
+    "random_effects",
+    "random_effects_profile",
+    "spectral_effects",
+    "cgio_effects",
+    "cgio",
+    "cgio_v0",
+    "cgio_v1",
+    "cgio_v2",
+    "cgio_v3",
+    "cgio_v3a",
+]
 SEEDED = ("cgio",)
 QUICK = "norman2019_mcfaline2023-unseen_combination"
 
@@ -71,6 +83,9 @@ SPLITS = {
     name: entry for name, entry in PARAMS["splits"].items() if not name.startswith(("simulated", "gasperini"))
 } | GASPERINI
 
+# what is perturbed is no measured gene: on any graph its signal stays 0, and edges would cost minutes for nothing
+NO_TARGET_GENE = ("kang2018", "op3_2023", "tahoe100m")
+
 # graphs of an unseen perturbation's targets: as they are, or with gene names dealt anew; without one it is cgio_effects
 TABLES = {"dorothea": "dorothea_nonacademic_hs_ABC.csv.gz", "hallmark": "msigdb_hallmark_v7.0.gmt"}
 GRAPHS = {
@@ -80,14 +95,30 @@ GRAPHS = {
 }
 
 
-def gene_graphs(names: str, data: PerturbationData) -> list[GeneGraph]:
-    """The named graphs from curated tables; none of them looks at cells."""
+def gene_graphs(names: str, train: PerturbationData) -> list[GeneGraph]:
+    """The named graphs: of the train part's controls, or from curated tables, which look at no cells."""
     made = []
     for name in filter(None, names.split("+")):
-        plugin = catalog.load("graphs", {"dorothea": "tf_targets", "hallmark": "gene_sets"}[name])
-        config = plugin.Config(file=TABLES[name], min_coverage=0.01)  # panels of 300 to 500 genes
-        made.append(dataclasses.replace(plugin.build(data, config), name=name))
+        plugin = catalog.load("graphs", {"dorothea": "tf_targets", "hallmark": "gene_sets"}.get(name, name))
+        curated = {"file": TABLES[name], "min_coverage": 0.01} if name in TABLES else {}  # panels of 300 to 500 genes
+        made.append(dataclasses.replace(plugin.build(train, plugin.Config(**curated)), name=name))
     return made
+
+
+def asked_for(split: str, models: list[str], *, graphs: bool) -> dict[str, dict[str, Any]]:
+    """Fields of each model of a split, by the name that its row has; presets go without a graph that nothing enters.
+
+    ``cgio_v1`` without its graph is ``cgio_v0``, and is left out there.
+    """
+    found = {model: dict(PARAMS["models"][model]) for model in models}
+    if SPLITS[split]["dataset"] in NO_TARGET_GENE:
+        bare = {model: {k: v for k, v in of.items() if k not in ("graphs", "gate")} for model, of in found.items()}
+        found = {
+            name if bare[name] == of else f"{name}, no graph": bare[name]
+            for name, of in found.items()
+            if name != "cgio_v1"
+        }
+    return found | (GRAPHS if graphs and SPLITS[split]["rule"] == "unseen_perturbation" else {})
 
 
 def scored(measured: Effects, delta: np.ndarray) -> dict[str, list[float | None]]:
@@ -175,28 +206,64 @@ def over_seeds(results: dict[str, dict[int, Any]], model: str, part: str, metric
     return np.array(values, dtype=float).mean(axis=0)
 
 
+def difference(results: dict[str, dict[int, Any]], model: str, best: str) -> str:
+    """Test RMSE of a model minus that of the best baseline, paired; bold where the whole interval is below 0."""
+    paired = over_seeds(results, model, "test", METRICS[0]) - over_seeds(results, best, "test", METRICS[0])
+    interval = mean_interval(paired, seed=0)
+    if interval is None:
+        return f"{paired.mean():+.4f}".replace("-", "−")
+    said = f"{paired.mean():+.4f} ({interval[0]:+.4f} to {interval[1]:+.4f})".replace("-", "−")
+    return f"**{said}**" if interval[1] < 0 else said
+
+
+def by_validation(results: dict[str, dict[int, Any]]) -> tuple[str, str]:
+    """The best baseline and the best learned model on validation; the latter empty where there is none."""
+    mean = {model: float(over_seeds(results, model, "validation", METRICS[0]).mean()) for model in results}
+    best = min((model for model in results if model in BASELINES), key=mean.__getitem__)
+    learned = [model for model in results if model not in BASELINES and model not in GRAPHS]
+    return best, min(learned, key=mean.__getitem__, default="")
+
+
+def summary(found: dict[str, dict[str, dict[int, Any]]]) -> list[str]:
+    """Markdown: one row per split, of what was computed."""
+    shown = ("random_effects", "spectral_effects", "cgio_effects")
+    lines = [
+        "| split | test conditions | best baseline | its test RMSE | "
+        + " | ".join(f"`{model}` minus it" for model in shown)
+        + " | chosen by validation |",
+        "|---|---|---|---|" + "---|" * (len(shown) + 1),
+    ]
+    for split, results in found.items():
+        best, learned = by_validation(results)
+        base = over_seeds(results, best, "test", METRICS[0])
+        cells = [difference(results, model, best) if model in results else "not run" for model in shown]
+        lines.append(f"| {split} | {len(base)} | `{best}` | {base.mean():.4f} | {' | '.join(cells)} | `{learned}` |")
+    return lines
+
+
 def table(split: str, results: dict[str, dict[int, Any]], bounds: dict[str, float]) -> list[str]:
     """Markdown rows of one split, models by validation."""
     rmse, pearson = METRICS
     validation = {model: float(over_seeds(results, model, "validation", rmse).mean()) for model in results}
-    best = min((model for model in results if model in BASELINES), key=validation.__getitem__)
-    learned = [model for model in results if model not in BASELINES and model not in GRAPHS]
+    best, learned = by_validation(results)
     n = len(over_seeds(results, best, "test", rmse))
     lines = [
         f"### {split}",
         "",
         f"{n} test conditions. Best baseline on validation: `{best}`"
-        + (f"; best learned: `{min(learned, key=validation.__getitem__)}`. " if learned else ". ")
-        + f"Sampling error alone: RMSE {bounds['rmse']:.4f}, Pearson at most {bounds['pearson']:.2f}.",
+        + (f"; best learned: `{learned}`. " if learned else ". ")
+        + (
+            f"Sampling error alone: RMSE {bounds['rmse']:.4f}, Pearson at most {bounds['pearson']:.2f}."
+            if bounds["rmse"]
+            else "The sampling error of signatures is not known."
+        ),
         "",
         "| model | validation RMSE | test RMSE | minus best baseline (95 %) | Pearson of deltas | seeds | CPU s |",
         "|---|---|---|---|---|---|---|",
     ]
-    base = over_seeds(results, best, "test", rmse)
     for model in sorted(results, key=validation.__getitem__):
         test = over_seeds(results, model, "test", rmse)
-        interval = mean_interval(test - base, seed=0) if model != best else None
-        said = "" if interval is None else f"{(test - base).mean():+.4f} ({interval[0]:+.4f} to {interval[1]:+.4f})"
+        said = "" if model == best else difference(results, model, best)
         r = np.nanmean(over_seeds(results, model, "test", pearson))
         cpu = np.mean([result["cpu_seconds"] for result in results[model].values()])
         lines.append(
@@ -226,12 +293,13 @@ def main() -> None:
     parser.add_argument("--published", action="store_true", help="Kang as the published numbers are computed")
     parser.add_argument("--out", type=Path, default=ROOT / "artifacts/benchmarks/learned_models")
     given = parser.parse_args()
+    given.graphs, given.published = given.graphs or given.full, given.published or given.full
+    found = {}
     if not given.only and not given.full and not given.table:
         given.only, given.seeds, given.models = [QUICK], 1, ["control", "additive", "ridge", "random_effects"]
     for name in given.only or SPLITS:
         entry, folder = SPLITS[name], given.out / name
-        variants = {model: dict(PARAMS["models"][model]) for model in given.models}
-        variants |= GRAPHS if given.graphs and entry["rule"] == "unseen_perturbation" else {}
+        variants = asked_for(name, given.models, graphs=given.graphs)
         if not given.table:
             module = catalog.load("datasets", entry["dataset"])
             data, _ = module.build(module.Config(min_cells=entry.get("min_cells", PARAMS["min_cells"])))
@@ -239,7 +307,8 @@ def main() -> None:
             folds = splits.make(data, entry["rule"], config=config, seed=PARAMS["seed"])
             write_json(folder / "noise.json", noise(data, folds))
             if given.published and entry["dataset"] == "kang2018":
-                write_json(folder / "published.json", published_kang(data))
+                if not (folder / "published.json").is_file():
+                    write_json(folder / "published.json", published_kang(data))
                 print((folder / "published.json").read_text(), flush=True)
             for model, fields in variants.items():
                 plugin = fields.get("plugin", model)
@@ -248,8 +317,11 @@ def main() -> None:
                     if not file.is_file():
                         write_json(file, run(data, folds, fields, name=model, seed=seed))
         results = read(folder)
-        if results:
+        if any(model in BASELINES for model in results):
+            found[name] = results
             print("\n".join(table(name, results, json.loads((folder / "noise.json").read_text()))), flush=True)
+    if len(found) > 1:
+        print("\n".join(summary(found)))
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ class Model:
             answer=np.zeros((n, effects.delta.shape[1])),
             variance=np.zeros(effects.delta.shape[1]),
         )
-        blocks = blank._blocks(conditions, blank._train_profiles)
+        blocks = blank.blocks(conditions, blank.train_profiles)
         scale = np.maximum([np.diag(block).mean() for block in blocks], 1e-12)
         unit = max(float((effects.delta**2).mean()), 1e-12)
         learner = _Sizes(
@@ -159,7 +159,7 @@ class Model:
 
     def predict(self, conditions: Sequence[Condition], *, control: np.ndarray) -> Response:
         """The posterior mean of each condition; rows do not depend on each other."""
-        covariance = np.tensordot(self.size / self.scale, self._blocks(conditions, control), axes=1)
+        covariance = np.tensordot(self.size / self.scale, self.blocks(conditions, control), axes=1)
         new = [[target for target in condition.targets if target not in self._known] for condition in conditions]
         return Response(
             delta=covariance @ self.answer,
@@ -179,10 +179,11 @@ class Model:
         return {target for condition in self._train for target in condition.targets}
 
     @property
-    def _train_profiles(self) -> np.ndarray:
+    def train_profiles(self) -> np.ndarray:
+        """Control profile [P, gene] of the context of each train condition."""
         return self.profiles[[self.contexts.index(context) for _, context in self.pairs]]
 
-    def _blocks(self, conditions: Sequence[Condition], profiles: np.ndarray) -> np.ndarray:
+    def blocks(self, conditions: Sequence[Condition], profiles: np.ndarray) -> np.ndarray:
         """B [K, asked, P], not scaled, for conditions with control profiles [asked, gene]."""
         train = self._train
         names = sorted(self._known | {target for condition in conditions for target in condition.targets})
