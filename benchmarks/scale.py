@@ -13,7 +13,9 @@ shard. CPU seconds do not depend on who else uses this machine. The extrapolatio
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import dataclasses
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -95,7 +97,10 @@ def measure(folder: Path, *words: str) -> Cost:
 
 def prepare(folder: Path, *, conditions: int, cells: int, genes: int) -> float:
     """Dataset, one fold of a split, and predictions of one model; GB of the matrix."""
-    size = make_dataset(folder / "scale.h5ad", conditions=conditions, cells=cells, genes=genes)
+    # elsewhere: the kernel charges a process that is started here with the memory that this one has ever taken
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        made = pool.submit(make_dataset, folder / "scale.h5ad", conditions=conditions, cells=cells, genes=genes)
+        size = made.result()
     words = ("--data", "scale.h5ad", "--out", "folds", "--rule", "unseen_perturbation")
     measure(folder, "split", *words, "--folds", str(FOLDS), "--validation", "0.2", "--calibration", "0.2")
     (folder / "split").mkdir()
