@@ -26,7 +26,7 @@ def built(request, root, builds, tmp_path_factory):
     conf = folder / "storage.conf"
     conf.write_text(f'[storage]\ndriver = "vfs"\ngraphroot = "{folder}/graph"\nrunroot = "{folder}/run"\n')
     env = STORE | {"CONTAINERS_STORAGE_CONF": str(conf)}
-    run(root / "containers/build.sh", request.param, env=builds | env | {"BUILDERS": "buildah"})
+    run(root / "containers/build.sh", request.param, env=builds | env | {"BUILDERS": "buildah"}, timeout=5400)
     yield request.param, env
     shutil.rmtree(folder)
 

@@ -35,3 +35,12 @@ def test_the_first_process_keeps_outputs_and_record_and_the_others_run_beside_it
     assert run_task(PLAN, see, job=job, environment={**os.environ, "SLURM_PROCID": "0"}) == 75
     assert (checkout / "seen").read_text() == "gone\n"
     assert json.loads(record_file(job, "train@a").read_text())["exit_code"] == 75
+
+
+def test_a_signal_that_the_command_has_ended_of_already_is_no_failure(checkout, monkeypatch):
+    def gone(group, number):
+        raise ProcessLookupError
+
+    monkeypatch.setattr(os, "killpg", gone)
+    told = stage("kill -TERM $PPID; sleep 0.2; exit 75")
+    assert run_task(PLAN, told, job=checkout / "job", environment=dict(os.environ)) == 75

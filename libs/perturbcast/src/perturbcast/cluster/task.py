@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -83,7 +84,9 @@ def _run(command: str, environment: Mapping[str, str]) -> int:
     process = subprocess.Popen(["bash", "-c", command], env=dict(environment), start_new_session=True)
 
     def pass_on(number: int, _: FrameType | None) -> None:
-        os.killpg(process.pid, number)
+        # SLURM signals every process of a step: the command may have ended of the same signal
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
 
     before = {number: signal.signal(number, pass_on) for number in PASSED_ON}
     try:
