@@ -471,6 +471,37 @@ def test_streams_that_are_left_early_free_their_places(start_service):
                 pytest.fail("the place of a stream that was left is still taken")
 
 
+def test_silent_calls_lose_their_places(start_service):
+    """Bytes of our own: the client's calls always bring their message."""
+    service = start_service(config={"workers": 1, "max_concurrent": 2, "idle_s": 0.5})
+    quiet = threading.Event()
+
+    def nothing():
+        quiet.wait(20)
+        yield from ()
+
+    with grpc.insecure_channel(service.address) as channel, connect(service.address, attempts=1) as client:
+        stream = channel.stream_stream(codec.PREDICT_STREAM.path, None, None)(nothing())
+        single = channel.stream_unary(codec.PREDICT.path, None, None).future(nothing())
+        for refused in (stream, single):
+            assert refused.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            assert refused.details().startswith("A call holds one of few places; this one sent no message for 0.5 s.")
+        assert client.predict("known", [IFNB]).conditions == (IFNB,), "their places are free"
+        # one that sends the next message when it has the answer to this one is not silent meanwhile
+        asks = queue.Queue()
+        slow = pb.PredictRequest(
+            model=pb.ModelRef(name="known"),
+            conditions=[pb.Condition(context="B cells", targets=[pb.Target(name="SLOW")])],
+        )
+        answers = channel.stream_stream(codec.PREDICT_STREAM.path, None, None)(iter(asks.get, None))
+        for _ in range(2):
+            asks.put(slow.SerializeToString())
+            next(answers)
+        asks.put(None)
+        assert list(answers) == []
+        quiet.set()
+
+
 def test_an_unread_stream_holds_the_server_back(start_service):
     """Of 2 000 replies of 10 KB, only those that flow control lets through (about 5 MB) are computed."""
     service = start_service()

@@ -178,7 +178,14 @@ def test_a_port_that_is_none_is_refused(port):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("workers", 0), ("max_concurrent", 0), ("max_message_bytes", -1), ("grace_s", -1.0), ("grace_s", float("nan"))],
+    [
+        ("workers", 0),
+        ("max_concurrent", 0),
+        ("max_message_bytes", -1),
+        ("grace_s", -1.0),
+        ("idle_s", 0),
+        ("grace_s", float("nan")),
+    ],
 )
 def test_what_would_be_no_bound_is_refused(field, value):
     with pytest.raises(ValueError, match=f"A server .*; {field} is {value}"):

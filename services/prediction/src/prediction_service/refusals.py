@@ -13,7 +13,7 @@ from perturbcast.errors import UnanswerableError
 from perturbcast_client.errors import trailing_metadata
 from prediction_service.engine import InvalidRequestError, UnknownModelError
 from prediction_service.limits import LimitError
-from prediction_service.work_queue import DrainingError, QueueFullError
+from prediction_service.work_queue import DrainingError, IdleCallError, QueueFullError
 
 __all__ = ["STATUS", "guarded"]
 
@@ -26,6 +26,7 @@ STATUS: dict[type[Exception], grpc.StatusCode] = {
     UnanswerableError: grpc.StatusCode.FAILED_PRECONDITION,
     LimitError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     QueueFullError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    IdleCallError: grpc.StatusCode.DEADLINE_EXCEEDED,
     DrainingError: grpc.StatusCode.UNAVAILABLE,
     ConnectionError: grpc.StatusCode.UNAVAILABLE,  # the model's backend is away, and is started again
 }

@@ -95,6 +95,7 @@ class ServerConfig:
         batch_wait_ms: how long a request waits at most for others to share a batch, milliseconds.
         metrics_port: port of the Prometheus endpoint on loopback, 0 for a free one; None for no endpoint.
         grace_s: seconds that calls in flight get after SIGTERM.
+        idle_s: seconds that a call may hold its place before its next message comes.
     """
 
     host: str = "127.0.0.1"
@@ -109,11 +110,12 @@ class ServerConfig:
     batch_wait_ms: float = 2.0
     metrics_port: int | None = None
     grace_s: float = 30.0
+    idle_s: float = 60.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise ValueError(f"A TCP port lies between 0 and 65535; got {self.port}. 0 picks a free one.")
-        least = {"workers": 1, "max_concurrent": 1, "max_message_bytes": 1, "grace_s": 0}
+        least = {"workers": 1, "max_concurrent": 1, "max_message_bytes": 1, "grace_s": 0, "idle_s": 0.001}
         for name, bound in least.items():
             if not getattr(self, name) >= bound:
                 raise ValueError(
@@ -154,6 +156,7 @@ def run(
     metrics_port: int | None = None,
     log_format: str = "text",
     grace_s: float = 30.0,
+    idle_s: float = 60.0,
     backend: str = "inprocess",
     torchserve_python: Path | None = None,
     refresh: Refresh | None = None,
@@ -180,6 +183,7 @@ def run(
         metrics_port: port of the Prometheus endpoint on loopback, 0 for a free one; None for no endpoint.
         log_format: ``text`` or ``json``.
         grace_s: seconds that calls in flight get after SIGTERM.
+        idle_s: seconds that a call may hold its place before its next message comes.
         backend: ``inprocess``, or ``torchserve`` to have predictions made by a TorchServe that this process starts
             and supervises.
         torchserve_python: of an environment with TorchServe and perturbcast, for that backend.
@@ -206,6 +210,7 @@ def run(
         batch_wait_ms=batch_wait_ms,
         metrics_port=metrics_port,
         grace_s=grace_s,
+        idle_s=idle_s,
     )
     with contextlib.ExitStack() as closing:
         load = _loader(backend, torchserve_python, closing)
@@ -286,7 +291,9 @@ async def _serve(engine: Engine, config: ServerConfig, watch: RegistryWatch | No
         engine, queue, batch_size=config.max_batch, batch_wait_s=config.batch_wait_ms / 1e3, observe=metrics.batch
     )
     metrics.watch(waiting=lambda: answers.batches.depth, calls=lambda: queue.calls)
-    server.add_generic_rpc_handlers((Servicer(answers).handler, OpenInferenceServicer(answers).handler))
+    server.add_generic_rpc_handlers(
+        (Servicer(answers, idle_s=config.idle_s).handler, OpenInferenceServicer(answers).handler)
+    )
     healthy = health.HealthServicer()
     for service in SERVICES:
         await healthy.set(service, health_pb2.HealthCheckResponse.SERVING)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import functools
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TypeVar
 
 import grpc
@@ -20,6 +20,7 @@ from perturbcast_client.messages import Prediction, PredictRequest
 from prediction_service.answers import Answers, Timings, parse
 from prediction_service.engine import InvalidRequestError
 from prediction_service.refusals import guarded
+from prediction_service.work_queue import IdleCallError
 
 __all__ = ["METHODS", "Servicer"]
 
@@ -33,10 +34,12 @@ class Servicer:
 
     Args:
         answers: takes requests to replies.
+        idle_s: seconds that a call may hold its place before its next message comes.
     """
 
-    def __init__(self, answers: Answers) -> None:
+    def __init__(self, answers: Answers, *, idle_s: float) -> None:
         self._answers = answers
+        self._idle_s = idle_s
         self._engine = answers.engine
         self._queue = answers.queue
 
@@ -81,7 +84,12 @@ class Servicer:
         async def answer() -> bytes:
             with self._queue.call():
                 # not by the iterator: one that is left before its end is tidied up by a task of its own
-                if (data := await context.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]  # its stubs lack it
+                try:
+                    async with asyncio.timeout(self._idle_s):
+                        data = await context.read()
+                except TimeoutError as error:
+                    raise self._idle() from error
+                if data is not grpc.aio.EOF:  # type: ignore[attr-defined]  # its stubs lack it
                     return await self._answer(data)
                 raise InvalidRequestError("PredictRequest: a call brings one message; this one brought none. Send it.")
 
@@ -97,11 +105,18 @@ class Servicer:
             await guarded(enter, context)
             room = asyncio.Semaphore(AHEAD)
             answers: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue()
+            clock = asyncio.get_running_loop().time
+            unwritten, written_at = 0, clock()
+
+            def last() -> float:
+                return clock() if unwritten else written_at
 
             async def read() -> None:
+                nonlocal unwritten
                 try:
-                    while await room.acquire() and (data := await anext(messages, None)) is not None:
+                    while await room.acquire() and (data := await self._next(messages, last)) is not None:
                         answers.put_nowait(asyncio.create_task(self._answer(data)))
+                        unwritten += 1
                 finally:
                     answers.put_nowait(None)
 
@@ -109,14 +124,35 @@ class Servicer:
             try:
                 while (task := await answers.get()) is not None:
                     await context.write(await guarded(functools.partial(_result, task), context))
+                    unwritten, written_at = unwritten - 1, clock()
                     room.release()
-                await reader  # what went wrong in reading
+                await guarded(functools.partial(_result, reader), context)  # what went wrong in reading
             finally:
                 reader.cancel()
                 left = [task for task in _drained(answers) if task is not None]
                 for task in left:
                     task.cancel()
                 await asyncio.gather(*left, return_exceptions=True)  # so that nothing is left unheard
+
+    async def _next(self, messages: AsyncIterator[bytes], last: Callable[[], float]) -> bytes | None:
+        """The next message of a stream, None at its end; ``last`` says when something was last under way."""
+        clock = asyncio.get_running_loop().time
+        coming = asyncio.ensure_future(anext(messages, None))
+        try:
+            while not coming.done():
+                left = last() + self._idle_s - clock()
+                if left <= 0:
+                    raise self._idle()
+                await asyncio.wait({coming}, timeout=left)
+            return await coming
+        finally:
+            coming.cancel()
+
+    def _idle(self) -> IdleCallError:
+        return IdleCallError(
+            f"A call holds one of few places; this one sent no message for {self._idle_s:g} s. Close a stream that has "
+            "nothing to ask, and open another when it has."
+        )
 
     async def _answer(self, data: bytes) -> bytes:
         return await self._answers.answer(data, self._decode, _encode)
@@ -133,7 +169,7 @@ def _drained(queue: asyncio.Queue[T]) -> Iterator[T]:
         yield queue.get_nowait()
 
 
-async def _result(task: asyncio.Task[bytes]) -> bytes:
+async def _result(task: asyncio.Task[T]) -> T:
     """What the task gives; it ends with whoever waits for it."""
     try:
         return await task

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
-__all__ = ["DrainingError", "QueueFullError", "WorkQueue"]
+__all__ = ["DrainingError", "IdleCallError", "QueueFullError", "WorkQueue"]
 
 T = TypeVar("T")
 SMOOTHING = 0.1  # weight of the newest piece of work in the running mean of their durations
@@ -32,6 +32,10 @@ class Start(Protocol):
     """Runs a piece of work in the thread that was waited for; called once."""
 
     def __call__(self, work: Callable[[], T], /) -> Awaitable[T]: ...
+
+
+class IdleCallError(RuntimeError):
+    """A call holds a place and brings nothing to work on."""
 
 
 class DrainingError(RuntimeError):

@@ -57,6 +57,9 @@ def command(
         Path | None, typer.Option(help="Written with the bound address once requests are answered.")
     ] = None,
     grace: Annotated[float, typer.Option(help="Seconds that requests in flight have to finish after SIGTERM.")] = 30.0,
+    idle: Annotated[
+        float, typer.Option(help="Seconds that a call may hold its place before its next message comes.")
+    ] = 60.0,
 ) -> None:
     """Serve predictions over gRPC, with health checks and reflection, until SIGTERM or Ctrl-C.
 
@@ -86,6 +89,7 @@ def command(
         log_format=log_format,
         ready_file=ready_file,
         grace_s=grace,
+        idle_s=idle,
         backend=backend,
         torchserve_python=torchserve_python,
         refresh=_refresher(model) if follows else None,
