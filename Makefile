@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 PIP_FLAGS := --quiet --disable-pip-version-check -c constraints.txt
 LIBS := -e libs/perturbcast-client -e libs/perturbcast[pipeline,train,sweep] -e services/prediction -e services/torchserve
 PATHS := libs services tests benchmarks apptainer containers
-WORKERS ?= 2 # test processes; a file's tests stay in one
+WORKERS ?= 2 # test processes; a file's tests stay in one, and the run ends where one dies: xdist would wait for ever
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: demo test test-cluster test-images images lint bench protos schema constraints clean
@@ -13,7 +13,7 @@ demo: .venv/.installed .venv-client/.installed ## the whole pipeline on real dat
 	perturbcast demo --client-python .venv-client/bin/python
 
 test: .venv/.dev .venv/.browser .venv-dask/.installed .venv-torchserve/.installed ## every test but those on SLURM and of images; real environments, servers and a browser included
-	pytest -n $(WORKERS) --dist loadfile --ignore tests/cluster --ignore tests/images --cov --cov-report=term
+	pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0 --ignore tests/cluster --ignore tests/images --cov --cov-report=term
 
 test-cluster: .venv/.dev ## jobs on a real single-node SLURM; as root, it installs Debian's packages for it
 	command -v slurmctld munged || { apt-get update -q && apt-get install -y -q --no-install-recommends slurm-wlm munge; }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 
 import pytest
@@ -37,10 +38,32 @@ def test_the_first_process_keeps_outputs_and_record_and_the_others_run_beside_it
     assert json.loads(record_file(job, "train@a").read_text())["exit_code"] == 75
 
 
-def test_a_signal_that_the_command_has_ended_of_already_is_no_failure(checkout, monkeypatch):
+@pytest.fixture
+def held():
+    """SIGTERM does nothing to this process, should the task not see it: the test fails, and no worker dies."""
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_signal_that_the_command_has_ended_of_already_is_no_failure(checkout, monkeypatch, held):
     def gone(group, number):
         raise ProcessLookupError
 
     monkeypatch.setattr(os, "killpg", gone)
     told = stage("kill -TERM $PPID; sleep 0.2; exit 75")
     assert run_task(PLAN, told, job=checkout / "job", environment=dict(os.environ)) == 75
+
+
+def test_a_signal_that_comes_while_the_command_starts_is_passed_on(checkout, monkeypatch, held):
+    start = subprocess.Popen
+
+    def signalled(words, **how):
+        os.kill(os.getpid(), signal.SIGTERM)
+        process = start(words, **how)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", signalled)
+    waits = stage("sleep 60")
+    assert run_task(PLAN, waits, job=checkout / "job", environment=dict(os.environ)) == 128 + signal.SIGTERM

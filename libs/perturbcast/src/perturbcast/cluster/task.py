@@ -79,17 +79,26 @@ def run_task(plan: Plan, stage: Stage, *, job: Path, environment: Mapping[str, s
 
 
 def _run(command: str, environment: Mapping[str, str]) -> int:
-    # bash gives its place to a simple command; another shell would stay in between and die of a signal to all
-    # processes of the step, while the command behind it is still saving
-    process = subprocess.Popen(["bash", "-c", command], env=dict(environment), start_new_session=True)
+    started: list[int] = []  # the command's group, once there is one
+    early: list[int] = []
 
     def pass_on(number: int, _: FrameType | None) -> None:
+        if not started:
+            early.append(number)
+            return
         # SLURM signals every process of a step: the command may have ended of the same signal
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
+            os.killpg(started[0], number)
 
+    # before the command starts: a signal that comes while it does would end this process and leave it without one
     before = {number: signal.signal(number, pass_on) for number in PASSED_ON}
     try:
+        # bash gives its place to a simple command; another shell would stay in between and die of a signal to all
+        # processes of the step, while the command behind it is still saving
+        process = subprocess.Popen(["bash", "-c", command], env=dict(environment), start_new_session=True)
+        started.append(process.pid)
+        for number in early:
+            pass_on(number, None)
         code = process.wait()
     finally:
         for number, handler in before.items():
