@@ -71,8 +71,8 @@ def score_shards(job: Job, data: Path | None, *, shards: int, executor: str = "s
         executor: who works on the shards (see ``executors``).
     """
     plan = _Plan.of(job, data, shards=shards)
-    means = _work(plan.means(), executor=executor, what=f"means of {job.name}")
-    return plan.scores(means, _work(plan.cells(means), executor=executor, what=f"cells of {job.name}"))
+    known = plan.known(_work(plan.means(), executor=executor, what=f"means of {job.name}"))
+    return plan.scores(known, _work(plan.cells(known), executor=executor, what=f"cells of {job.name}"))
 
 
 def score_one_shard(job: Job, data: Path | None, *, shards: int, number: int, step: str) -> None:
@@ -86,7 +86,7 @@ def score_one_shard(job: Job, data: Path | None, *, shards: int, number: int, st
     plan = _Plan.of(job, data, shards=shards, check=False)
     pieces = plan.means()
     if step == "cells":
-        pieces = plan.cells(plan.read(pieces))
+        pieces = plan.cells(plan.known(plan.read(pieces)))
     for key, group in pieces.items():
         for piece in group:
             if piece.number == number:
@@ -100,8 +100,8 @@ def scores_of_shards(job: Job, data: Path | None, *, shards: int) -> list[FoldSc
         ValueError: a shard is missing, or is of something else.
     """
     plan = _Plan.of(job, data, shards=shards)
-    means = plan.read(plan.means())
-    return plan.scores(means, plan.read(plan.cells(means)))
+    known = plan.known(plan.read(plan.means()))
+    return plan.scores(known, plan.read(plan.cells(known)))
 
 
 def _work(pieces: Pieces, *, executor: str, what: str) -> Found:
@@ -169,19 +169,21 @@ class _Plan:
         """The first step."""
         return {k: v for fold in self.folds for k, v in fold.means_pieces(self.file, shards=self.shards).items()}
 
-    def cells(self, means: Found) -> Pieces:
-        """The second step, when the first is known."""
-        known = [fold.between(means, shards=self.shards) for fold in self.folds]
+    def known(self, means: Found) -> list[_Known]:
+        """The folds with what the first step found."""
+        return [fold.between(means, shards=self.shards) for fold in self.folds]
+
+    def cells(self, known: Sequence[_Known]) -> Pieces:
+        """The second step."""
         return {k: v for one in known for k, v in one.cells_pieces(self.file, shards=self.shards).items()}
 
-    def scores(self, means: Found, cells: Found) -> list[FoldScores]:
+    def scores(self, known: Sequence[_Known], cells: Found) -> list[FoldScores]:
         """Everything put together."""
         opened = self.cells_on_disk
         shape = len(opened.obs), len(opened.genes)
         nothing = sp.csr_matrix(shape, dtype=np.float32)  # type: ignore[arg-type]  # its stubs lack shapes
         # a record reads no more than labels
         labels = PerturbationData(x=nothing, genes=opened.genes, obs=opened.obs, meta=opened.meta)
-        known = [fold.between(means, shards=self.shards) for fold in self.folds]
         return [one.scores(cells, labels, shards=self.shards) for one in known]
 
 
