@@ -160,13 +160,21 @@ class Model:
     def predict(self, conditions: Sequence[Condition], *, control: np.ndarray) -> Response:
         """The posterior mean of each condition; rows do not depend on each other."""
         covariance = np.tensordot(self.size / self.scale, self.blocks(conditions, control), axes=1)
-        new = [[target for target in condition.targets if target not in self._known] for condition in conditions]
         return Response(
             delta=covariance @ self.answer,
             variance=np.tile(self.variance, (len(conditions), 1)),
-            notes=tuple(
-                tuple(f"{name} is not in train: the effect of any target stands in" for name in names) for names in new
-            ),
+            notes=self.notes(conditions),
+        )
+
+    def notes(self, conditions: Sequence[Condition]) -> tuple[tuple[str, ...], ...]:
+        """What stands in for targets that train does not hold, per condition."""
+        return tuple(
+            tuple(
+                f"{name} is not in train: the effect of any target stands in"
+                for name in condition.targets
+                if name not in self._known
+            )
+            for condition in conditions
         )
 
     @functools.cached_property

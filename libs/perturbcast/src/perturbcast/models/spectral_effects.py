@@ -168,23 +168,15 @@ class Model:
         of_train = np.zeros((len(conditions), len(self.delta)))
         for size, weight in zip(self.size, self.weight, strict=True):
             of_train += np.tensordot(size, blocks, axes=1) @ weight
-        known = {target for pair in self.base["pairs"] for target in Condition(*pair).targets}
         return Response(
             delta=of_train @ self.delta,
             variance=np.tile(self.variance, (len(conditions), 1)),
-            notes=tuple(
-                tuple(
-                    f"{name} is not in train: the effect of any target stands in"
-                    for name in condition.targets
-                    if name not in known
-                )
-                for condition in conditions
-            ),
+            notes=self._shares.notes(conditions),
         )
 
     @functools.cached_property
     def _shares(self) -> Any:
-        """A ``random_effects`` that knows what conditions share; it is asked for nothing else."""
+        """A ``random_effects`` that knows what conditions share; it predicts nothing."""
         nothing = np.zeros(0)
         return catalog.load("models", "random_effects").Model(
             **self.base,
