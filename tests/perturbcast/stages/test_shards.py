@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
+import h5py
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from perturbcast.evaluation.shards import Part, blocks, joined, shard_rows
 from perturbcast.schema import content_hash
 from perturbcast.stages import split_shards
 from perturbcast.stages.split_scores import Job, score_folds, write_scores
-from perturbcast.stores import control_means, h5ad, predictions
+from perturbcast.stores import CellFile, control_means, h5ad, predictions
 from perturbcast.training import fit
 
 WORDS = ("--data", "made.h5ad", "--split", "split", "--prediction", "answers")
@@ -103,6 +105,31 @@ def test_tasks_of_an_array_leave_what_merges_to_the_whole_and_a_missing_one_is_n
     assert call(*shards, "--step", "merge").code == 0
     assert {name: held for name, held in content(folder / "scores").items() if "shards/" not in name} == whole
     assert "is of others. Make it again" in call(*shards, "--step", "merge", "--seed", 1).err
+
+
+def test_a_task_reads_labels_once_and_the_last_one_checks_the_content(folder, call, monkeypatch):
+    opened = []
+    whole = CellFile.open.__func__
+
+    def counted(cls, path, *, check=True):
+        opened.append((path.name, check))
+        return whole(cls, path, check=check)
+
+    monkeypatch.setattr(CellFile, "open", classmethod(counted))
+    shards = ("evaluate", *WORDS, "--out", "scores", "--shards", 2)
+    for step in ("means", "cells"):
+        for number in (1, 2):
+            split_shards._opened.cache_clear()  # each task is a process of its own
+            opened.clear()
+            assert call(*shards, "--shard", number, "--step", step).code == 0
+            assert opened == [("made.h5ad", False)]
+    shutil.copy(folder / "made.h5ad", folder / "edited.h5ad")
+    with h5py.File(folder / "edited.h5ad", "r+") as file:
+        file["X/data"][0] += 1
+    (folder / "edited.h5ad").replace(folder / "made.h5ad")
+    done = call(*shards, "--step", "merge")
+    assert done.code == 1
+    assert "A dataset is not edited after import" in done.err
 
 
 def test_shards_go_together_once_each_and_of_one_division():

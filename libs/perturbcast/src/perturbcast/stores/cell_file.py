@@ -87,9 +87,17 @@ class CellFile:
             matrix=MatrixFile(path, start),
         )
         if check:
-            content = label_digest(found.matrix.digest(), found.genes, obs).hexdigest()
-            check_content(path, found=content, said=found.hash)
+            found.check()
         return found
+
+    def check(self) -> None:
+        """Read once through the file and compare its content with its hash.
+
+        Raises:
+            ValueError: they differ.
+        """
+        content = label_digest(self.matrix.digest(), self.genes, self.obs).hexdigest()
+        check_content(self.path, found=content, said=self.hash)
 
     @property
     def dataset(self) -> str:
