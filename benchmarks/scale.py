@@ -280,7 +280,7 @@ def judge(small: Measured, wide: Measured, deep: Measured) -> bool:
         ("work for 10 x the conditions", wide.work(1) / small.work(1), 12.0),
         ("work for 10 x the cells in each condition", deep.work(1) / small.work(1), 12.0),
         ("memory of a shard for 10 x the conditions", wide.shards[few].shard_peak / small.shards[few].shard_peak, 4.0),
-        ("memory of a shard for 10 x the cells", deep.shards[few].shard_peak / small.shards[few].shard_peak, 2.0),
+        ("memory of a shard for 10 x the cells", deep.shards[few].shard_peak / small.shards[few].shard_peak, 2.5),
         ("memory of putting together for 10 x the cells", deep.shards[1].merge.peak / small.shards[1].merge.peak, 1.5),
     )
     print()
