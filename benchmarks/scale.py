@@ -346,6 +346,8 @@ def main() -> None:
         small = run(here, "small", conditions=few, cells=cells, genes=genes, numbers=(1, 4), whole=True)
         wide = run(here, "10 x conditions", conditions=10 * few, cells=cells, genes=genes, numbers=(1, 2, 4))
         deep = run(here, "10 x cells", conditions=few, cells=10 * cells, genes=genes, numbers=(1, 4))
+    if tiny:
+        print("\ntiny datasets: no bound is judged, and the figures below say nothing")
     kept = tiny or judge(small, wide, deep)
     on_paper(small, wide, deep)
     sys.exit(not kept)

@@ -21,7 +21,8 @@ SHARDS = 3
 
 def lines_of(guide):
     """The block that submits shards, for fewer of them."""
-    block = next(text for text in re.findall(r"```\n(.*?)```", guide.read_text(), flags=re.DOTALL) if "--step" in text)
+    blocks = re.findall(r"^```\w*\n(.*?)^```", guide.read_text(), flags=re.DOTALL | re.MULTILINE)
+    block = next(text for text in blocks if "--step" in text)
     assert block.count("sbatch") == 3
     return re.sub(r"(--shards |--array 1-)20\b", rf"\g<1>{SHARDS}", block)
 
@@ -50,7 +51,8 @@ def test_shards_as_array_jobs_give_the_bytes_of_the_whole(root, slurm, make_data
         time.sleep(1)
     logs = {path.name: path.read_text()[-500:] for path in tmp_path.glob("slurm-*.out")}
     assert len(logs) == 2 * SHARDS + 1
-    assert any("energy_distance" in text for text in logs.values()), logs
+    merge = said.split()[-1]  # "Submitted batch job 3"
+    assert [name for name, text in logs.items() if "share of range:" in text] == [f"slurm-{merge}.out"], logs
     shutil.rmtree(tmp_path / "scores/shards")
     whole = re.search(r'E="(.*) --out scores', lines)[1]
     run(*whole.split(), "--out", "whole", cwd=tmp_path, env=slurm)
@@ -63,17 +65,18 @@ def test_shards_as_array_jobs_give_the_bytes_of_the_whole(root, slurm, make_data
     assert not different, "the folder of the scores stands in provenance.json alone"
 
 
-def test_a_time_above_the_limit_of_the_partition_is_the_reason_that_jobs_shows(slurm, monkeypatch, tmp_path):
+def test_a_time_above_the_limit_of_the_partition_is_said_by_the_reason(slurm, monkeypatch, tmp_path):
     for name in ("SLURM_CONF", "PATH"):
         monkeypatch.setenv(name, slurm[name])
     monkeypatch.chdir(tmp_path)
     job = Slurm().submit(["sbatch", "--parsable", "--partition=low", "--time=120", "--array=0-0", "--wrap", "true"])
+    seen = []
     try:
-        for _ in range(60):
-            said = str(Slurm().states([job])[job, 0])
-            if said != "pending":
+        for _ in range(30):
+            seen.append(str(Slurm().states([job])[job, 0]))
+            if seen[-1] == "pending (PartitionTimeLimit)":
                 break
             time.sleep(0.5)
-        assert said == "pending (PartitionTimeLimit)"
     finally:
         Slurm().cancel([job])
+    assert seen[-1] == "pending (PartitionTimeLimit)", seen
