@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from perturbcast.cluster import Array, Site, Slurm, Stage, gather_command, stage_command
+from perturbcast.cluster.slurm import TaskState
 from perturbcast.errors import UsageError
 
 JOB = Path("artifacts/jobs/j")
@@ -150,3 +151,27 @@ def test_slurm_that_is_not_there_or_does_not_answer_says_so(tmp_path, monkeypatc
     hangs.chmod(0o755)
     with pytest.raises(ValueError, match=r"answers within 0.2 s; 'squeue --noheader' did not"):
         Slurm(timeout=0.2).states(["7"])
+
+
+def test_a_reason_is_kept_of_what_waits_and_of_nothing_else(tmp_path, monkeypatch):
+    """As squeue of Debian's 22.05 answers: 'None' where there is none, and reasons of what ended."""
+    lines = (
+        "7|0|PENDING|PartitionTimeLimit",
+        "7|1|PENDING|None",
+        "7|2|RUNNING|None",
+        "7|3|FAILED|NonZeroExitCode",
+        "8|N/A|PENDING|ReqNodeNotAvail, UnavailableNodes:a|b",
+    )
+    squeue = tmp_path / "squeue"
+    squeue.write_text('#!/bin/sh\necho "$*" > asked\n' + "".join(f"echo '{line}'\n" for line in lines))
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/nowhere")
+    monkeypatch.chdir(tmp_path)
+    assert Slurm().states(["7", "8"]) == {
+        ("7", 0): TaskState(state="PENDING", reason="PartitionTimeLimit"),
+        ("7", 1): TaskState(state="PENDING"),
+        ("7", 2): TaskState(state="RUNNING"),
+        ("7", 3): TaskState(state="FAILED"),
+        ("8", None): TaskState(state="PENDING", reason="ReqNodeNotAvail, UnavailableNodes:a|b"),
+    }
+    assert "--format=%F|%K|%T|%r --jobs=7,8" in (tmp_path / "asked").read_text()

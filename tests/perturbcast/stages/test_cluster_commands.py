@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+
+from perturbcast.cluster import Array, Plan, Stage
 
 
 def test_the_pipeline_is_submitted_from_the_repository_root(call, tmp_path):
@@ -45,3 +49,21 @@ def test_an_ablation_has_at_least_one_fit(call):
     done = call("ablate", "--split", "none", "--seeds", "0")
     assert done.code == 2
     assert "Invalid value for '--seeds'" in done.err
+
+
+def test_jobs_says_why_tasks_wait(call, tmp_path, monkeypatch):
+    """A time above the limit of the partition waits for ever, which 'pending' alone does not tell."""
+    stage = Stage(name="train@a", command="true", inputs=(), outputs=(), after=())
+    plan = Plan(commit="c", params="p", arrays=(Array(group="train", stages=(stage,) * 3, after=()),))
+    (tmp_path / "job").mkdir()
+    (tmp_path / "job/plan.json").write_text(json.dumps(plan.to_json()))
+    (tmp_path / "job/submitted.json").write_text(json.dumps({"train": "7", "gather": "8"}))
+    squeue = tmp_path / "squeue"
+    lines = ("7|0|RUNNING|None", "7|1|PENDING|PartitionTimeLimit", "7|2|PENDING|None", "8|N/A|PENDING|Dependency")
+    squeue.write_text("#!/bin/sh\n" + "".join(f"echo '{line}'\n" for line in lines))
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/nowhere")
+    done = call("jobs", "job")
+    assert done.code == 0
+    assert "1 pending, 1 pending (PartitionTimeLimit), 1 running" in done.out
+    assert "pending (Dependency)" in done.out

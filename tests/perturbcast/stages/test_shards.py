@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import subprocess
+import sys
 
+import h5py
 import numpy as np
 import pytest
 
@@ -12,7 +16,7 @@ from perturbcast.evaluation.shards import Part, blocks, joined, shard_rows
 from perturbcast.schema import content_hash
 from perturbcast.stages import split_shards
 from perturbcast.stages.split_scores import Job, score_folds, write_scores
-from perturbcast.stores import control_means, h5ad, predictions
+from perturbcast.stores import CellFile, control_means, h5ad, predictions
 from perturbcast.training import fit
 
 WORDS = ("--data", "made.h5ad", "--split", "split", "--prediction", "answers")
@@ -103,6 +107,45 @@ def test_tasks_of_an_array_leave_what_merges_to_the_whole_and_a_missing_one_is_n
     assert call(*shards, "--step", "merge").code == 0
     assert {name: held for name, held in content(folder / "scores").items() if "shards/" not in name} == whole
     assert "is of others. Make it again" in call(*shards, "--step", "merge", "--seed", 1).err
+
+
+def test_a_task_reads_labels_once_and_the_last_one_checks_the_content(folder, call, monkeypatch):
+    opened = []
+    whole = CellFile.open.__func__
+
+    def counted(cls, path, *, check=True):
+        opened.append((path.name, check))
+        return whole(cls, path, check=check)
+
+    monkeypatch.setattr(CellFile, "open", classmethod(counted))
+    shards = ("evaluate", *WORDS, "--out", "scores", "--shards", 2)
+    for step in ("means", "cells"):
+        for number in (1, 2):
+            split_shards._opened.cache_clear()  # each task is a process of its own
+            opened.clear()
+            assert call(*shards, "--shard", number, "--step", step).code == 0
+            assert opened == [("made.h5ad", False)]
+    shutil.copy(folder / "made.h5ad", folder / "edited.h5ad")
+    with h5py.File(folder / "edited.h5ad", "r+") as file:
+        file["X/data"][0] += 1
+    (folder / "edited.h5ad").replace(folder / "made.h5ad")
+    done = call(*shards, "--step", "merge")
+    assert done.code == 1
+    assert "A dataset is not edited after import" in done.err
+
+
+def test_a_task_starts_without_anndata(folder):
+    """Importing it would take as long as everything else that a task does before its first cell."""
+    words = ["evaluate", *WORDS, "--out", "scores", "--shards", "2", "--shard", "1", "--step", "means"]
+    script = (
+        f"import sys; sys.argv[1:] = {words}; from perturbcast.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "print([name for name in ('anndata', 'zarr') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert (folder / "scores/shards/split/fold_0/test/means/1_of_2.npz").is_file()
 
 
 def test_shards_go_together_once_each_and_of_one_division():

@@ -13,10 +13,11 @@ from perturbcast.cluster.plan import Array
 from perturbcast.cluster.site import Resources, Site
 from perturbcast.errors import UsageError
 
-__all__ = ["BATCH", "Slurm", "gather_command", "stage_command"]
+__all__ = ["BATCH", "Slurm", "TaskState", "gather_command", "stage_command"]
 
 BATCH = Path("apptainer/slurm")
 GATHER = "gather"
+NO_REASON = {"", "None", "(null)"}  # as SLURM says that there is none
 
 
 def stage_command(array: Array, *, site: Site, job: Path, ids: Sequence[str]) -> list[str]:
@@ -66,6 +67,23 @@ def _after(kind: str, ids: Sequence[str]) -> list[str]:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskState:
+    """What SLURM says of a task.
+
+    Attributes:
+        state: ``PENDING``, ``RUNNING``, ``COMPLETED`` and so on.
+        reason: why it waits, in SLURM's own words (``Dependency``, ``PartitionTimeLimit``); empty where it does not, or
+            where SLURM has not looked yet.
+    """
+
+    state: str
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return self.state.lower() + (f" ({self.reason})" if self.reason else "")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Slurm:
     """The cluster's own commands.
 
@@ -105,13 +123,19 @@ class Slurm:
         if ids:
             self._say(["scancel", *ids])
 
-    def states(self, ids: Sequence[str]) -> dict[tuple[str, int | None], str]:
-        """(job id, task number or None) -> state, of what the controller still remembers."""
+    def states(self, ids: Sequence[str]) -> dict[tuple[str, int | None], TaskState]:
+        """(job id, task number or None) -> what the controller says, of what it still remembers."""
         said = self._say(
-            ["squeue", "--noheader", "--array", "--states=all", "--format=%F|%K|%T", f"--jobs={','.join(ids)}"]
+            ["squeue", "--noheader", "--array", "--states=all", "--format=%F|%K|%T|%r", f"--jobs={','.join(ids)}"]
         )
-        rows = [line.split("|") for line in said.splitlines() if line.count("|") == 2]
-        return {(job, int(task) if task.isdigit() else None): state for job, task, state in rows}
+        found = {}
+        for line in said.splitlines():
+            if line.count("|") >= 3:
+                job, task, state, reason = line.split("|", 3)
+                waits = state == "PENDING" and reason not in NO_REASON
+                number = int(task) if task.isdigit() else None
+                found[job, number] = TaskState(state=state, reason=reason if waits else "")
+        return found
 
     def _say(self, words: Sequence[str]) -> str:
         try:

@@ -133,7 +133,9 @@ class _Plan:
         Tasks of an array leave that to the one that puts their results together.
         """
         file = data_file(job.split, data)
-        cells = CellFile.open(file, check=check)
+        cells = _on_disk(file)
+        if check:
+            cells.check()
         for name in job.panels.values():
             check_unit(cells.meta, name)
         folds = tuple(_Fold.of(path, cells, job) for path in split_files(job.split))
@@ -188,7 +190,7 @@ class _Plan:
 
 
 def _on_disk(file: Path) -> CellFile:
-    """Opened once by each worker; who gives out the work has compared its content with its hash."""
+    """Opened once by each process; whoever gives out the work has compared its content with its hash."""
     return _opened(file.resolve(), file.stat().st_mtime_ns)
 
 

@@ -62,13 +62,14 @@ class CellFile:
         """
         require(path)
         import h5py  # here: stages that read no file start sooner
-        from anndata.io import read_elem
+
+        from perturbcast.stores.plain_elements import read_element
 
         try:
             with h5py.File(path, "r") as file:
                 if file["X"].attrs.get("encoding-type") != "csr_matrix":
                     raise KeyError("X is not a CSR matrix")
-                obs, var, uns = (read_elem(file[name]) for name in ("obs", "var", "uns"))
+                obs, var, uns = (read_element(file[name]) for name in ("obs", "var", "uns"))
                 start = file["X/indptr"][()].astype(np.int64)
         except (OSError, KeyError, TypeError) as error:
             raise ValueError(
@@ -87,9 +88,17 @@ class CellFile:
             matrix=MatrixFile(path, start),
         )
         if check:
-            content = label_digest(found.matrix.digest(), found.genes, obs).hexdigest()
-            check_content(path, found=content, said=found.hash)
+            found.check()
         return found
+
+    def check(self) -> None:
+        """Read once through the file and compare its content with its hash.
+
+        Raises:
+            ValueError: they differ.
+        """
+        content = label_digest(self.matrix.digest(), self.genes, self.obs).hexdigest()
+        check_content(self.path, found=content, said=self.hash)
 
     @property
     def dataset(self) -> str:
