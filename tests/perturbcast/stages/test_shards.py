@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import subprocess
-import sys
 
 import h5py
 import numpy as np
@@ -132,20 +130,6 @@ def test_a_task_reads_labels_once_and_the_last_one_checks_the_content(folder, ca
     done = call(*shards, "--step", "merge")
     assert done.code == 1
     assert "A dataset is not edited after import" in done.err
-
-
-def test_a_task_starts_without_anndata(folder):
-    """Importing it would take as long as everything else that a task does before its first cell."""
-    words = ["evaluate", *WORDS, "--out", "scores", "--shards", "2", "--shard", "1", "--step", "means"]
-    script = (
-        f"import sys; sys.argv[1:] = {words}; from perturbcast.cli import main\n"
-        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
-        "print([name for name in ('anndata', 'zarr') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "[]"
-    assert (folder / "scores/shards/split/fold_0/test/means/1_of_2.npz").is_file()
 
 
 def test_shards_go_together_once_each_and_of_one_division():

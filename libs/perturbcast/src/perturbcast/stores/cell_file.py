@@ -62,14 +62,13 @@ class CellFile:
         """
         require(path)
         import h5py  # here: stages that read no file start sooner
-
-        from perturbcast.stores.plain_elements import read_element
+        from anndata.io import read_elem
 
         try:
             with h5py.File(path, "r") as file:
                 if file["X"].attrs.get("encoding-type") != "csr_matrix":
                     raise KeyError("X is not a CSR matrix")
-                obs, var, uns = (read_element(file[name]) for name in ("obs", "var", "uns"))
+                obs, var, uns = (read_elem(file[name]) for name in ("obs", "var", "uns"))
                 start = file["X/indptr"][()].astype(np.int64)
         except (OSError, KeyError, TypeError) as error:
             raise ValueError(
