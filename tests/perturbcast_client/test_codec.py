@@ -171,6 +171,34 @@ def test_tensors_stand_in_the_reply_as_protobuf_writes_them(genes):
     assert 0 <= len(reply) - message.ByteSize() < 8 + 2, "up to 7 bytes that align, 2 of the tag of empty data"
 
 
+@pytest.mark.parametrize("length", [1, 100, 300])  # of a name: its size takes one byte or two, and so does the row's
+@pytest.mark.parametrize("targets", [{}, {"dose": 0.5}, {"kind": "CRISPRi"}], ids=["plain", "dose", "kind"])
+@pytest.mark.parametrize("covariates", [(), (("donor", "1015"),)], ids=["bare", "covariates"])
+def test_conditions_stand_in_the_reply_as_protobuf_writes_them(length, targets, covariates):
+    asked = Condition(targets=(Target("é" * length, **targets),), context="c" * length, covariates=covariates)
+    message = codec.parse(pb.PredictResponse, codec.encode_prediction(make_prediction(conditions=(asked,) * 2)))
+    assert list(message.conditions) == [
+        pb.ConditionPrediction(
+            condition=codec.encode_request(PredictRequest(model=ModelRef("m"), conditions=(asked,))).conditions[0],
+            seen_in_training=pb.SeenInTraining(perturbation=i == 0, context=i == 1),
+            notes=("one", "two") if i == 0 else (),
+            top_genes=[pb.TopGene(gene=gene, delta=delta) for gene, delta in make_prediction().top_genes[i]],
+            controls=(pb.CONTROL_SOURCE_REQUEST, pb.CONTROL_SOURCE_STORED)[i],
+            ood_score=(0.25, np.pi)[i],
+        )
+        for i in range(2)
+    ]
+
+
+@pytest.mark.parametrize(("length", "kept"), [(10, True), (100, False)])
+def test_a_condition_that_comes_again_is_the_one_that_came_before_unless_it_is_long(length, kept):
+    """What is kept has a bound: a caller could fill the memory with names of megabytes."""
+    asked = PredictRequest(model=ModelRef("m"), conditions=(Condition.from_label("A" * length, "c" * length),))
+    first, second = (codec.decode_request(codec.encode_request(asked)).conditions[0] for _ in range(2))
+    assert first == second == asked.conditions[0]
+    assert (first is second) is kept
+
+
 def assert_equal(one, other):
     for field in dataclasses.fields(Prediction):
         left, right = getattr(one, field.name), getattr(other, field.name)

@@ -217,7 +217,8 @@ def test_what_is_quick_is_answered_together_where_calls_are_let_in_one_after_the
         recorder = Recorder()
         recorder.release.set()
         queue = WorkQueue(workers=1, capacity=8)
-        batches = Batches(queue, recorder, size=3, wait_s=30, quick=lambda _: True)
+        # what waited behind the batch before has waited longer than this, and still lets others in
+        batches = Batches(queue, recorder, size=3, wait_s=1e-9, quick=lambda _: True)
 
         async def call(number):
             with queue.call():
@@ -231,6 +232,24 @@ def test_what_is_quick_is_answered_together_where_calls_are_let_in_one_after_the
             await asyncio.sleep(0)
         assert await asyncio.gather(*tasks) == [[2 * number] for number in range(5)]
         assert recorder.batches == [[0, 1, 2], [3, 4]]
+        await queue.close()
+
+    asyncio.run(scenario())
+
+
+def test_calls_that_come_without_end_keep_nobody_waiting():
+    async def scenario():
+        queue = WorkQueue(workers=1, capacity=8)
+        batches = Batches(queue, list, size=3, wait_s=30, quick=lambda _: True)
+
+        async def enter():
+            while True:
+                with queue.call():
+                    await asyncio.sleep(0)
+
+        coming = asyncio.create_task(enter())
+        assert await asyncio.wait_for(batches.run(pieces(1)), 10) == [1]
+        coming.cancel()
         await queue.close()
 
     asyncio.run(scenario())

@@ -17,12 +17,14 @@ import grpc
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from perturbcast import catalog, schema, splits
 from perturbcast.calibration import calibrated_variance, generator_of, sample_cells
 from perturbcast.stages import serve
 from perturbcast.training import fit, load_model, save_model
 from perturbcast_client import Condition, UnavailableError, Wanted, connect
+from prediction_service import server
 from prediction_service.server import ServerConfig, run
 
 SCRIPT = Path(__file__).with_name("serve_fake.py")
@@ -106,6 +108,24 @@ def test_the_command_offers_the_defaults_of_the_service():
     both = [name for name in offered if name in own]
     assert {"max_concurrent", "max_cells", "workers", "port"} <= set(both)
     assert {name: offered[name].default for name in both} == {name: own[name].default for name in both}
+
+
+def test_a_model_is_warmed_with_the_blas_threads_that_it_is_asked_with(model_directory, monkeypatch):
+    """With one for each core they spin beside a busy neighbour, and a quick model looks slow."""
+    threads = []
+
+    def warm(served):
+        threads.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return served
+
+    for name, put in (("warm", warm), ("serve", lambda *_, **__: None), ("keep_freed_memory", lambda: True)):
+        monkeypatch.setattr(server, name, put)
+    monkeypatch.setattr(server.os, "cpu_count", lambda: 4)
+    with threadpool_limits(2, user_api="blas"):
+        made = {"name": "made", "version": "", "aliases": (), "directory": model_directory, "validation_metrics": {}}
+        run([made], workers=4)
+    assert threads
+    assert set(threads) == {1}
 
 
 def test_a_half_written_model_directory_starts_nothing(model_directory, tmp_path):

@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Iterable, Mapping
+import struct
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -58,6 +59,7 @@ __all__ = [
 ]
 
 ALIGNMENT = 8  # bytes, of the longest numbers
+SHORT = 128  # characters of a condition that is kept for when it comes again
 MAX_MESSAGE_BYTES = 64 * 2**20  # default of both sides; gRPC's own is 4 MiB
 SERVICE = pb.DESCRIPTOR.services_by_name["PredictionService"].full_name
 
@@ -164,6 +166,26 @@ def _varint(value: int, *, longer: int = 0) -> bytes:
     return bytes([*(group | 0x80 for group in groups[:-1]), groups[-1]])
 
 
+def _tag(message: type[Message], field: str, *, kind: int = 2) -> bytes:
+    """What stands before a field of a message: its number, and how its length is told (2: by the bytes that follow)."""
+    return _varint(message.DESCRIPTOR.fields_by_name[field].number << 3 | kind)
+
+
+def _sized(data: bytes) -> bytes:
+    """Bytes behind their length."""
+    return (_SIZES[len(data)] if len(data) < len(_SIZES) else _varint(len(data))) + data
+
+
+_FIXED = {1: 8, 5: 4}  # bytes of the kinds of fields that have one length
+_SIZES = tuple(map(_varint, range(256)))
+_ROW = _tag(pb.PredictResponse, "conditions")
+_ROW_CONDITION = _tag(pb.ConditionPrediction, "condition")
+_ROW_SCORE = _tag(pb.ConditionPrediction, "ood_score", kind=1)
+_CONDITION_TARGET = _tag(pb.Condition, "targets")
+_CONDITION_CONTEXT = _tag(pb.Condition, "context")
+_TARGET_NAME = _tag(pb.Target, "name")
+
+
 def _split(message: bytes | memoryview, numbers: Iterable[int]) -> tuple[bytes, dict[int, memoryview]]:
     """What a serialised message holds beside some of its length-delimited fields, and where those lie in it.
 
@@ -177,10 +199,12 @@ def _split(message: bytes | memoryview, numbers: Iterable[int]) -> tuple[bytes, 
     while at < len(view):
         begin = at
         key, at = _read_varint(view, at)
-        length = 0
-        if key & 7 in (0, 2):
+        stop = at + _FIXED.get(key & 7, len(view))
+        if key & 7 == 2:
             length, at = _read_varint(view, at)
-        stop = at + {0: 0, 1: 8, 2: length, 5: 4}.get(key & 7, len(view) + 1)
+            stop = at + length
+        elif key & 7 == 0:
+            _, stop = _read_varint(view, at)
         if stop > len(view) or key >> 3 in found:
             raise ValueError(f"The fields of a message end within it, and once; field {key >> 3} does not.")
         if key & 7 == 2 and key >> 3 in wanted:
@@ -193,6 +217,8 @@ def _split(message: bytes | memoryview, numbers: Iterable[int]) -> tuple[bytes, 
 
 def _read_varint(view: memoryview, at: int) -> tuple[int, int]:
     """A number and where it ends."""
+    if at < len(view) and view[at] < 0x80:  # as most are
+        return view[at], at + 1
     value = shift = 0
     while at < len(view) and shift < 64:
         byte = view[at]
@@ -290,13 +316,29 @@ def _encode_condition(condition: Condition) -> pb.Condition:
 
 
 def _decode_condition(message: pb.Condition) -> Condition:
+    """Conditions come by the thousand, and again and again: a usual one that is known is not built and checked anew."""
+    context, asked = message.context, message.targets
+    if len(asked) == 1 and not message.covariates:
+        one = asked[0]
+        name, kind = one.name, one.kind
+        if len(name) + len(kind) + len(context) <= SHORT:
+            return _known_condition(((name, one.dose, kind),), context)
+    return _condition(((t.name, t.dose, t.kind) for t in asked), context, tuple(message.covariates.items()))
+
+
+def _condition(
+    asked: Iterable[tuple[str, float, str]], context: str, covariates: tuple[tuple[str, str], ...] = ()
+) -> Condition:
     targets: list[Target] = []
-    try:  # not _within: thousands of conditions come in one message
-        for target in message.targets:
-            targets.append(Target(name=target.name, dose=target.dose, kind=target.kind))  # noqa: PERF401  # counted below
+    try:  # not _within: it is entered for each condition
+        for target in asked:
+            targets.append(Target(*target))  # noqa: PERF401  # counted below
     except ValueError as error:
         raise ValueError(f"targets[{len(targets)}].{error}") from error
-    return Condition(targets=tuple(targets), context=message.context, covariates=tuple(message.covariates.items()))
+    return Condition(targets=tuple(targets), context=context, covariates=covariates)
+
+
+_known_condition = functools.lru_cache(maxsize=4096)(_condition)
 
 
 def encode_request(request: PredictRequest) -> pb.PredictRequest:
@@ -385,9 +427,12 @@ def encode_prediction(prediction: Prediction, *, timings_ms: Mapping[str, float]
         prediction: what is told.
         timings_ms: those of the prediction where they are known only now.
     """
-    message = _without_tensors(prediction, prediction.timings_ms if timings_ms is None else timings_ms)
-    parts: list[bytes | memoryview] = [message.SerializeToString()]
-    at = len(parts[0])
+    top_genes = prediction.top_genes or ((),) * len(prediction.conditions)
+    scores = [None] * len(prediction.conditions) if prediction.ood_score is None else prediction.ood_score.tolist()
+    rows = map(_row, prediction.conditions, prediction.seen, prediction.notes, top_genes, prediction.controls, scores)
+    head = _head(prediction, prediction.timings_ms if timings_ms is None else timings_ms)
+    parts: list[bytes | memoryview] = [head.SerializeToString(), *rows]
+    at = sum(map(len, parts))
     for number, name in _TENSORS.items():
         array = getattr(prediction, name)
         if array is not None:
@@ -397,35 +442,48 @@ def encode_prediction(prediction: Prediction, *, timings_ms: Mapping[str, float]
     return b"".join(parts)
 
 
-@functools.lru_cache(maxsize=8)
-def _encode_seen(seen: SeenInTraining) -> pb.SeenInTraining:
-    return pb.SeenInTraining(perturbation=seen.perturbation, context=seen.context, pair=seen.pair)
-
-
-def _without_tensors(prediction: Prediction, timings_ms: Mapping[str, float]) -> pb.PredictResponse:
-    top_genes = prediction.top_genes or ((),) * len(prediction.conditions)
-    scores = [None] * len(prediction.conditions) if prediction.ood_score is None else prediction.ood_score.tolist()
-    rows = zip(prediction.conditions, prediction.seen, prediction.notes, top_genes, prediction.controls, scores)
+def _head(prediction: Prediction, timings_ms: Mapping[str, float]) -> pb.PredictResponse:
     return pb.PredictResponse(
         model_name=prediction.model,
         model_version=prediction.version,
         fingerprint=prediction.fingerprint,
         genes_sha256=prediction.genes_sha256,
-        conditions=[
-            pb.ConditionPrediction(
-                condition=_encode_condition(condition),
-                seen_in_training=_encode_seen(seen),
-                notes=notes,
-                top_genes=[pb.TopGene(gene=gene, delta=delta) for gene, delta in top],
-                controls=_SOURCES[source],
-                ood_score=score,
-            )
-            for condition, seen, notes, top, source, score in rows
-        ],
         interval_level=prediction.interval_level,
         request_id=prediction.request_id,
         timings_ms=timings_ms,
     )
+
+
+def _row(
+    condition: Condition,
+    seen: SeenInTraining,
+    notes: Sequence[str],
+    top_genes: Sequence[tuple[str, float]],
+    source: str,
+    score: float | None,
+) -> bytes:
+    """One of ``conditions`` of a reply, written out: there are thousands, and protobuf takes three times as long."""
+    row = _ROW_CONDITION + _sized(_condition_bytes(condition)) + _row_facts(seen, source)
+    if score is not None:
+        row += _ROW_SCORE + struct.pack("<d", score)
+    if notes or top_genes:
+        top = [pb.TopGene(gene=gene, delta=delta) for gene, delta in top_genes]
+        row += pb.ConditionPrediction(notes=notes, top_genes=top).SerializeToString()
+    return _ROW + _sized(row)
+
+
+def _condition_bytes(condition: Condition) -> bytes:
+    target = condition.targets[0]
+    if len(condition.targets) > 1 or condition.covariates or target.dose or target.kind:
+        return _encode_condition(condition).SerializeToString()
+    name = _TARGET_NAME + _sized(target.name.encode())
+    return _CONDITION_TARGET + _sized(name) + _CONDITION_CONTEXT + _sized(condition.context.encode())
+
+
+@functools.lru_cache(maxsize=16)  # there are no others
+def _row_facts(seen: SeenInTraining, source: str) -> bytes:
+    message = pb.SeenInTraining(perturbation=seen.perturbation, context=seen.context, pair=seen.pair)
+    return pb.ConditionPrediction(seen_in_training=message, controls=_SOURCES[source]).SerializeToString()
 
 
 def read_prediction(reply: bytes) -> Prediction:
@@ -484,7 +542,7 @@ def decode_prediction(
     except ValueError as error:
         raise ValueError(f"conditions[{len(sources)}].{error}") from error
     seen = [row.seen_in_training for row in rows]
-    top_genes = tuple(tuple((top.gene, top.delta) for top in row.top_genes) for row in rows)
+    top_genes = tuple(tuple((top.gene, top.delta) for top in row.top_genes) if row.top_genes else () for row in rows)
     return Prediction(
         model=message.model_name,
         version=message.model_version,
@@ -493,7 +551,7 @@ def decode_prediction(
         conditions=tuple(conditions),
         delta=delta,
         seen=tuple(SeenInTraining.of(s.perturbation, s.context, s.pair) for s in seen),
-        notes=tuple(tuple(row.notes) for row in rows),
+        notes=tuple(tuple(row.notes) if row.notes else () for row in rows),
         controls=tuple(sources),
         variance=tensor("variance"),
         interval_level=message.interval_level,

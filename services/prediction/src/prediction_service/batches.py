@@ -20,6 +20,7 @@ from prediction_service.work_queue import WorkQueue
 __all__ = ["Batches", "Piece"]
 
 STILL_TURNS = 4  # of the event loop: gRPC lets one call in after the other, and each takes two or three to be read
+LET_IN_S = 0.02  # it turns for as long at most: calls that come without end do not keep those waiting that are here
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")
@@ -54,7 +55,8 @@ class Batches(Generic[Work, Result]):
         queue: gives threads, and knows how many calls are inside.
         answer: the pieces' work, all of one kind -> one result or exception each; runs in a thread.
         size: weight of a batch; a single piece may exceed it.
-        wait_s: how long a piece waits at most for company once a thread is free, seconds.
+        wait_s: how long a piece that is not ``quick`` waits at most for company once a thread is free, seconds; with
+            0 nothing waits.
         observe: told the weight of each batch.
         quick: whether ``answer`` takes less time for these than a thread takes to be told and to tell; then the event
             loop answers them by itself, together with the calls that it has yet to look at, and waits for no others.
@@ -150,22 +152,21 @@ class Batches(Generic[Work, Result]):
         """Wait until the batch is full, its oldest piece has waited long enough, or nobody else can join."""
         if not self._calls or not self._wait_s:
             return
-        loop = asyncio.get_running_loop()
-        until = min(pieces[0].since for pieces in self._calls.values()) + self._wait_s
         if self._quick([next(iter(self._calls.values()))[0].piece.work]):
-            await self._let_in(until)
+            await self._let_in()
         elif not self._complete():
+            until = min(pieces[0].since for pieces in self._calls.values()) + self._wait_s
             self._company_is_here.clear()
-            timer = loop.call_at(until, self._company_is_here.set)
+            timer = asyncio.get_running_loop().call_at(until, self._company_is_here.set)
             try:
                 await self._company_is_here.wait()
             finally:
                 timer.cancel()
 
-    async def _let_in(self, until: float) -> None:
+    async def _let_in(self) -> None:
         """Turn the event loop for as long as calls come of it; there is no sleep in this."""
         loop = asyncio.get_running_loop()
-        still = 0
+        until, still = loop.time() + LET_IN_S, 0
         while still < STILL_TURNS and self._weight < self._size and loop.time() < until:
             before = self._weight, self._queue.entered
             await asyncio.sleep(0)

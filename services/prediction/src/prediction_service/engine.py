@@ -128,7 +128,7 @@ class Engine:
     def finish(self, plan: Plan, parts: Sequence[Rows]) -> Prediction:
         """The reply of a plan from the rows of all its slices, in order. Timings are left empty."""
         wanted, served = plan.request.wanted, plan.served
-        delta, variance = _joined(parts, "delta"), _joined(parts, "variance")
+        delta = _joined(parts, "delta")
         half = (
             np.concatenate([part.predicted.intervals[plan.level][part.start : part.stop] for part in parts])
             if plan.level
@@ -144,7 +144,7 @@ class Engine:
             seen=tuple(SeenInTraining.of(*row) for row in _joined(parts, "seen").tolist()),
             notes=tuple(notes for part in parts for notes in part.predicted.notes[part.start : part.stop]),
             controls=tuple("request" if c.context in plan.control_means else "stored" for c in plan.conditions),
-            variance=variance if wanted.variance else None,
+            variance=_joined(parts, "variance") if wanted.variance else None,
             interval_level=plan.level,
             lower=None if half is None else delta - half,
             upper=None if half is None else delta + half,

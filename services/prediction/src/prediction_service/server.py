@@ -17,7 +17,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -212,7 +212,7 @@ def run(
         grace_s=grace_s,
         idle_s=idle_s,
     )
-    with contextlib.ExitStack() as closing:
+    with _compute_threads(config), contextlib.ExitStack() as closing:  # a model is warmed as it is asked later
         load = _loader(backend, torchserve_python, closing)
         served = [warm(load(source)) for source in models]
         watch = None if refresh is None else RegistryWatch(refresh=refresh, load=load, interval_s=watch_s)
@@ -263,12 +263,15 @@ def serve(engine: Engine, config: ServerConfig, *, watch: RegistryWatch | None =
     Raises:
         ValueError: the port is busy.
     """
-    # the workers are the threads that compute: with BLAS threads beside them they would wait for one another
-    cores = max(1, (os.cpu_count() or 1) // config.workers)
     gc.collect()
     gc.freeze()  # what is here stays: no collection has to look at it again while callers wait
-    with threadpool_limits(cores, user_api="blas"):
+    with _compute_threads(config):
         asyncio.run(_serve(engine, config, watch))
+
+
+def _compute_threads(config: ServerConfig) -> contextlib.AbstractContextManager[Any]:
+    """The workers are the threads that compute: with BLAS threads beside them they would wait for one another."""
+    return threadpool_limits(max(1, (os.cpu_count() or 1) // config.workers), user_api="blas")
 
 
 async def _serve(engine: Engine, config: ServerConfig, watch: RegistryWatch | None) -> None:
