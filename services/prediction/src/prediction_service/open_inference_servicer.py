@@ -71,7 +71,7 @@ class OpenInferenceServicer:
         """One request, one reply; a call without a place is refused before its message is taken in."""
 
         async def answer() -> bytes:
-            with self._answers.queue.call():
+            with self._answers.queue.call(remaining_s=context.time_remaining()):
                 if (data := await context.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]  # its stubs lack it
                     return await self._infer(data)
                 raise InvalidRequestError("ModelInferRequest: a call brings one message; it brought none. Send it.")

@@ -82,7 +82,7 @@ class Servicer:
         """One request, one reply; a call without a place is refused before its message is taken in."""
 
         async def answer() -> bytes:
-            with self._queue.call():
+            with self._queue.call(remaining_s=context.time_remaining()):
                 # not by the iterator: one that is left before its end is tidied up by a task of its own
                 try:
                     async with asyncio.timeout(self._idle_s):
@@ -100,7 +100,7 @@ class Servicer:
         with contextlib.ExitStack() as place:
 
             async def enter() -> None:
-                place.enter_context(self._queue.call())
+                place.enter_context(self._queue.place(remaining_s=context.time_remaining()))
 
             await guarded(enter, context)
             room = asyncio.Semaphore(AHEAD)
@@ -115,7 +115,7 @@ class Servicer:
                 nonlocal unwritten
                 try:
                     while await room.acquire() and (data := await self._next(messages, last)) is not None:
-                        answers.put_nowait(asyncio.create_task(self._answer(data)))
+                        answers.put_nowait(asyncio.create_task(self._chunk(data)))
                         unwritten += 1
                 finally:
                     answers.put_nowait(None)
@@ -153,6 +153,10 @@ class Servicer:
             f"A call holds one of few places; this one sent no message for {self._idle_s:g} s. Close a stream that has "
             "nothing to ask, and open another when it has."
         )
+
+    async def _chunk(self, data: bytes) -> bytes:
+        with self._queue.pace.request():
+            return await self._answer(data)
 
     async def _answer(self, data: bytes) -> bytes:
         return await self._answers.answer(data, self._decode, _encode)
