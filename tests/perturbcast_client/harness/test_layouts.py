@@ -229,16 +229,36 @@ def test_conditions_that_differ_by_dose_have_files_of_their_own(client, screen, 
     assert files == ["STAT1@0.5_imputed.h5ad", "STAT1@2_imputed.h5ad"]
 
 
-def test_notes_are_in_the_file(screen, tmp_path):
+@pytest.mark.parametrize("layout", cli.LAYOUTS)
+def test_notes_and_the_model_are_in_the_files(file, tmp_path, layout):
+    """What stands in for what: a scorer that reads the files must see it."""
+
     def noted(request, model):
         return dataclasses.replace(
-            fake_prediction(request, model), notes=(("far away", "a guess"),) * len(request.conditions)
+            fake_prediction(request, model),
+            notes=tuple((f"{c} is far away", "a guess") if len(c.targets) == 1 else () for c in request.conditions),
         )
 
-    with FakeServer(answer=noted) as server, connect(server.address, timeout_s=20) as client:
-        harness.write_h5ad(harness.predicted_cells(client, "fake", screen, ASKED, cells=2), screen, tmp_path / "p.h5ad")
-    seen = anndata.read_h5ad(tmp_path / "p.h5ad").uns["perturbcast"]["seen"]
-    assert seen["notes"].tolist() == ["far away; a guess"] * 3
+    out = tmp_path / "p.npz"
+    words = ["export", "fake", "--controls", file, "--layout", layout, "--cells", 2, "--out", out, "--dataset", "kang"]
+    for condition in ASKED:
+        words += ["--condition", condition.perturbation, condition.context]
+    with FakeServer(answer=noted) as server:
+        assert cli.main([*map(str, words), "--address", server.address]) == 0
+    if layout == "npz":
+        with np.load(out) as arrays:
+            got = dict(
+                zip(map("{} in {}".format, arrays["perturbation"], arrays["context"]), arrays["notes"], strict=True)
+            )
+            models = arrays["model"].tolist()
+    else:
+        files = out.rglob("*.h5ad") if layout == "scperturbench" else [out]
+        said = [anndata.read_h5ad(path).uns["perturbcast"] for path in files]
+        got = dict(row for one in said for row in zip(one["seen"]["condition"], one["seen"]["notes"], strict=True))
+        models = sorted({name for one in said for name in one["model"]})
+    expected = {str(c): f"{c} is far away; a guess" if len(c.targets) == 1 else "" for c in ASKED}
+    assert got == expected
+    assert models == [str(FAKE_MODEL.name) + (f"/{FAKE_MODEL.version}" if FAKE_MODEL.version else "")]
 
 
 def test_a_name_that_is_a_path_is_refused(client, screen, tmp_path):
