@@ -33,6 +33,7 @@ from perturbcast_client.wire.v1 import prediction_pb2 as pb
 
 GENES = ("ISG15", "STAT1", "CD3D", "LYZ")
 IFNB = Condition.from_label("IFNB", "B cells")
+INFER = "/inference.GRPCInferenceService/ModelInfer"
 
 
 def make_message(**fields):
@@ -473,7 +474,7 @@ def test_streams_that_are_left_early_free_their_places(start_service):
 
 def test_silent_calls_lose_their_places(start_service):
     """Bytes of our own: the client's calls always bring their message."""
-    service = start_service(config={"workers": 1, "max_concurrent": 2, "idle_s": 0.5})
+    service = start_service(config={"workers": 1, "max_concurrent": 3, "idle_s": 0.5})
     quiet = threading.Event()
 
     def nothing():
@@ -483,7 +484,8 @@ def test_silent_calls_lose_their_places(start_service):
     with grpc.insecure_channel(service.address) as channel, connect(service.address, attempts=1) as client:
         stream = channel.stream_stream(codec.PREDICT_STREAM.path, None, None)(nothing())
         single = channel.stream_unary(codec.PREDICT.path, None, None).future(nothing())
-        for refused in (stream, single):
+        infer = channel.stream_unary(INFER, None, None).future(nothing())
+        for refused in (stream, single, infer):
             assert refused.code() is grpc.StatusCode.DEADLINE_EXCEEDED
             assert refused.details().startswith("A call holds one of few places; this one sent no message for 0.5 s.")
         assert client.predict("known", [IFNB]).conditions == (IFNB,), "their places are free"

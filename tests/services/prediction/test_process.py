@@ -23,6 +23,7 @@ from perturbcast.calibration import calibrated_variance, generator_of, sample_ce
 from perturbcast.stages import serve
 from perturbcast.training import fit, load_model, save_model
 from perturbcast_client import Condition, UnavailableError, Wanted, connect
+from prediction_service import server
 from prediction_service.server import ServerConfig, run
 
 SCRIPT = Path(__file__).with_name("serve_fake.py")
@@ -190,6 +191,25 @@ def test_a_port_that_is_none_is_refused(port):
 def test_what_would_be_no_bound_is_refused(field, value):
     with pytest.raises(ValueError, match=f"A server .*; {field} is {value}"):
         ServerConfig(**{field: value})
+
+
+def test_workers_leave_the_event_loop_its_turn(make_engine, monkeypatch):
+    """Python's own 5 ms, for each time that the loop comes back from the network, are the deadlines of a queue."""
+    seen = []
+
+    def run_for_no_time(serving):
+        serving.close()
+        seen.append(sys.getswitchinterval())
+
+    before = sys.getswitchinterval()
+    monkeypatch.setattr(server.asyncio, "run", run_for_no_time)
+    monkeypatch.setattr(server.gc, "freeze", lambda: None)
+    try:
+        server.serve(make_engine(), ServerConfig(port=0))
+    finally:
+        sys.setswitchinterval(before)
+    assert seen == pytest.approx([server.SWITCH_S])
+    assert before / 5 > server.SWITCH_S
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])

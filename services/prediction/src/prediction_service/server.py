@@ -57,6 +57,9 @@ SERVICES = (codec.SERVICE, open_inference.NAME)
 # calls on their way are told UNAVAILABLE, which clients send again; those that the stop meets are told CANCELLED
 LATECOMERS_S = 0.25
 PENDING = 10_000  # a few kB each: their messages are not read
+# the event loop waits this long for a worker's Python each time that it comes back from the network; with Python's own
+# 5 ms it looks at a few hundred calls per second beside two busy workers, and deadlines pass before anybody looks
+SWITCH_S = 0.0005
 STOP_S = 1.0  # for what is no prediction (health watches) once predictions have been drained
 
 
@@ -265,6 +268,7 @@ def serve(engine: Engine, config: ServerConfig, *, watch: RegistryWatch | None =
     """
     # the workers are the threads that compute: with BLAS threads beside them they would wait for one another
     cores = max(1, (os.cpu_count() or 1) // config.workers)
+    sys.setswitchinterval(SWITCH_S)
     gc.collect()
     gc.freeze()  # what is here stays: no collection has to look at it again while callers wait
     with threadpool_limits(cores, user_api="blas"):
@@ -291,9 +295,8 @@ async def _serve(engine: Engine, config: ServerConfig, watch: RegistryWatch | No
         engine, queue, batch_size=config.max_batch, batch_wait_s=config.batch_wait_ms / 1e3, observe=metrics.batch
     )
     metrics.watch(waiting=lambda: answers.batches.depth, calls=lambda: queue.calls)
-    server.add_generic_rpc_handlers(
-        (Servicer(answers, idle_s=config.idle_s).handler, OpenInferenceServicer(answers).handler)
-    )
+    servicers = (Servicer(answers, idle_s=config.idle_s), OpenInferenceServicer(answers, idle_s=config.idle_s))
+    server.add_generic_rpc_handlers(tuple(servicer.handler for servicer in servicers))
     healthy = health.HealthServicer()
     for service in SERVICES:
         await healthy.set(service, health_pb2.HealthCheckResponse.SERVING)
