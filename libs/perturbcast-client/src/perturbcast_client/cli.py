@@ -1,6 +1,7 @@
 """The command ``perturbcast-client``: models, predict, export, stats.
 
-Exit code 0; 1 for what the service refuses or cannot answer, 2 for a wrong command line; one message on stderr.
+Exit code 0; 1 for what is refused, by the service or before it is asked; 2 for a wrong command line; one message on
+stderr.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from perturbcast_client import stats
 from perturbcast_client.channel import Tls
 from perturbcast_client.client import Client, connect
 from perturbcast_client.errors import ServiceError
-from perturbcast_client.messages import Condition, ModelRef, Target, Wanted
+from perturbcast_client.messages import Condition, ModelRef, Prediction, Target, Wanted
 
 __all__ = ["main"]
 
@@ -54,7 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     at.add_argument("--ca", type=Path, help="TLS with these authorities (PEM)")
     at.add_argument("--certificate", type=Path, help="certificate of this client (PEM), for mutual TLS")
     at.add_argument("--key", type=Path, help="its key (PEM)")
-    at.add_argument("--timeout", type=float, default=60.0, help="deadline of a call, seconds (60)")
+    at.add_argument(
+        "--timeout", type=float, help="deadline of a call, seconds (60; 3600 for all conditions of predict or export)"
+    )
 
     asked = argparse.ArgumentParser(add_help=False)
     asked.add_argument("model", help="NAME, NAME@ALIAS or NAME/VERSION")
@@ -72,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     models.set_defaults(run=_models)
 
     predict = commands.add_parser("predict", parents=[service, asked], help="mean responses of conditions")
-    predict.add_argument("--level", type=float, default=0.0, help="interval level, one of the model's")
+    predict.add_argument("--level", type=float, default=0.0, help="show intervals too; the level is one of the model's")
     predict.add_argument("--top", type=int, default=10, help="genes to print per condition (10)")
     predict.add_argument("--out", type=Path, help="write every gene to this .npz instead of printing the top ones")
     predict.set_defaults(run=_predict)
@@ -110,7 +113,8 @@ def _connect(given: argparse.Namespace) -> Client:
     files = (given.ca, given.certificate, given.key)
     tls = Tls(*files) if given.tls or any(files) else None
     token = given.token_file.read_text().strip() if given.token_file else ""
-    return connect(given.address, tls=tls, token=token, timeout_s=given.timeout)
+    times = {} if given.timeout is None else {"timeout_s": given.timeout, "stream_timeout_s": given.timeout}
+    return connect(given.address, tls=tls, token=token, **times)
 
 
 def _reference(text: str) -> ModelRef:
@@ -175,6 +179,8 @@ def _row(row: dict[Any, Any]) -> Condition:
 
 
 def _models(given: argparse.Namespace) -> None:
+    if given.genes and not given.model:
+        raise ValueError("--genes: the genes of one model are listed; none was named. Name it: models NAME --genes.")
     with _connect(given) as client:
         if given.model:
             infos = [client.get_model(_reference(given.model), include_genes=given.genes)]
@@ -209,7 +215,7 @@ def _predict(given: argparse.Namespace) -> None:
                 for note in reply.notes[i]:
                     print(f"  note: {note}")
                 for gene, delta in reply.top_genes[i] if top else ():
-                    print(f"  {gene:<16} {delta:+.4f}")
+                    print(f"  {gene:<16} {delta:+.4f}{_interval(reply, i, info.genes.index(gene))}")
         return
     names = ["delta", "variance", *(["lower", "upper"] if given.level else [])]
     arrays = {name: np.concatenate([getattr(reply, name) for reply in replies]) for name in names}
@@ -222,11 +228,19 @@ def _predict(given: argparse.Namespace) -> None:
     if len(scores) == len(replies):  # a model may give none
         arrays["ood_score"] = np.concatenate(scores)
     arrays["fingerprint"] = np.array(replies[0].fingerprint)
+    given.out.parent.mkdir(parents=True, exist_ok=True)
     beside = given.out.with_name(f".{given.out.stem}.partial.npz")
     with beside.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stubs take the names for options
     beside.replace(given.out)
     print(f"{len(conditions)} conditions in {given.out}")
+
+
+def _interval(reply: Prediction, row: int, column: int) -> str:
+    """The ends of an element's interval as text; none where no interval was asked for."""
+    if reply.lower is None or reply.upper is None:
+        return ""
+    return f"  [{reply.lower[row, column]:+.4f}, {reply.upper[row, column]:+.4f}]"
 
 
 def _export(given: argparse.Namespace) -> None:
