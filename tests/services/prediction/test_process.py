@@ -20,6 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from perturbcast import catalog, schema, splits
 from perturbcast.calibration import calibrated_variance, generator_of, sample_cells
+from perturbcast.errors import UsageError
 from perturbcast.stages import serve
 from perturbcast.training import fit, load_model, save_model
 from perturbcast_client import Condition, UnavailableError, Wanted, connect
@@ -107,6 +108,22 @@ def test_the_command_offers_the_defaults_of_the_service():
     both = [name for name in offered if name in own]
     assert {"max_concurrent", "max_cells", "workers", "port"} <= set(both)
     assert {name: offered[name].default for name in both} == {name: own[name].default for name in both}
+
+
+@pytest.mark.parametrize(
+    ("backend", "python"),
+    [("triton", None), ("torchserve", None), ("inprocess", Path("python"))],
+    ids=["unknown", "without-python", "python-alone"],
+)
+def test_a_backend_that_was_half_named_is_refused(backend, python):
+    with contextlib.ExitStack() as closing, pytest.raises(ValueError, match=f"got {backend!r} and {python}. Give both"):
+        server._loader(backend, python, closing)
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("nan")])
+def test_a_look_at_the_registry_lies_ahead(seconds):
+    with pytest.raises(UsageError, match=f"0 for never; got {seconds:g}"):
+        serve.command(model=["models:/known@champion"], watch=seconds)
 
 
 def test_a_half_written_model_directory_starts_nothing(model_directory, tmp_path):

@@ -225,12 +225,12 @@ def run(
 
 def _loader(backend: str, python: Path | None, closing: contextlib.ExitStack) -> Callable[[ModelSource], ServedModel]:
     """What loads a model: into this process, or into a TorchServe that ``closing`` ends."""
-    if backend == "inprocess":
+    if backend == "inprocess" and python is None:
         return lambda source: _served(source, load_model(source["directory"]))
     if backend != "torchserve" or python is None:
         raise ValueError(
             f"A backend is inprocess, or torchserve with the Python of its environment; got {backend!r} and {python}. "
-            "Give --torchserve-python, see services/torchserve/README.md."
+            "Give both --backend torchserve and --torchserve-python (services/torchserve/README.md), or neither."
         )
     add, close = catalog.service("torchserve_backend")(python=python)
     closing.callback(close)
