@@ -240,7 +240,8 @@ def test_notes_and_the_model_are_in_the_files(file, tmp_path, layout):
         )
 
     out = tmp_path / "p.npz"
-    words = ["export", "fake", "--controls", file, "--layout", layout, "--cells", 2, "--out", out, "--dataset", "kang"]
+    words = ["export", "fake", "--controls", file, "--layout", layout, "--cells", 2, "--out", out]
+    words += ["--dataset", "kang"] if layout == "scperturbench" else []
     for condition in ASKED:
         words += ["--condition", condition.perturbation, condition.context]
     with FakeServer(answer=noted) as server:
@@ -305,7 +306,38 @@ def test_export_of_the_command_line(client, file, tmp_path, layout, capsys):
     conditions.write_text("perturbation,context\nSTAT1,T cells\nA+B,B cells\n")
     out = tmp_path / ("out" if layout == "scperturbench" else "out.npz" if layout == "npz" else "out.h5ad")
     words = ["export", "fake", "--address", client.server.address, "--controls", file, "--layout", layout]
-    words += ["--conditions", conditions, "--cells", 3, "--out", out, "--dataset", "kang"]
+    words += ["--conditions", conditions, "--cells", 3, "--out", out]
+    words += ["--dataset", "kang"] if layout == "scperturbench" else []
     assert cli.main([str(word) for word in words]) == 0
     assert capsys.readouterr().out == f"2 conditions in {out}\n"
     assert len(list(out.rglob("*_imputed.h5ad"))) == 2 if layout == "scperturbench" else out.is_file()
+
+
+def test_options_of_a_layout_reach_its_files(client, file, tmp_path):
+    words = ["export", "fake", "--address", client.server.address, "--controls", str(file), "--cells", "2"]
+    words += ["--condition", "STAT1", "T cells"]
+    keys = ["--out-perturbation-key", "gene", "--out-context-key", "line", "--out-control-label", "NT"]
+    assert cli.main([*words, "--layout", "cell-eval", "--out", str(tmp_path / "p.h5ad"), *keys]) == 0
+    obs = anndata.read_h5ad(tmp_path / "p.h5ad").obs
+    assert {key: set(obs[key]) for key in obs} == {"gene": {"NT", "STAT1"}, "line": {"T cells"}}
+    folders = ["--dataset", "kang", "--method", "ours", "--unseen", "--hvg", "7"]
+    assert cli.main([*words, "--layout", "scperturbench", "--out", str(tmp_path / "all"), *folders]) == 0
+    assert (tmp_path / "all/kang/o.o.d/hvg7/ours/T cells/STAT1_imputed.h5ad").is_file()
+
+
+@pytest.mark.parametrize(
+    ("layout", "options", "says"),
+    [
+        ("npz", ["--unseen"], "--unseen: an option of the layout scperturbench; the layout is npz"),
+        ("scperturbench", ["--out-context-key", "line"], "--out-context-key: an option of the layout cell-eval"),
+        ("scperturbench", ["--hvg", "2"], "--dataset: the layout scperturbench begins with the name"),
+        ("scperturbench", ["--dataset", "kang", "--hvg", "-5"], "--hvg: a number of genes, at least 1; got -5"),
+    ],
+    ids=["plain", "of-the-other", "no-dataset", "no-genes"],
+)
+def test_an_option_that_would_do_nothing_is_refused(client, file, tmp_path, capsys, layout, options, says):
+    words = ["export", "fake", "--address", client.server.address, "--controls", str(file), "--layout", layout]
+    words += ["--condition", "STAT1", "T cells", "--out", str(tmp_path / "out.npz"), *options]
+    assert cli.main(words) == 1
+    assert capsys.readouterr().err.startswith(f"error: {says}")
+    assert client.server.requests == []

@@ -28,6 +28,15 @@ __all__ = ["main"]
 
 ADDRESS = "127.0.0.1:50051"
 LAYOUTS = ("cell-eval", "scperturbench", "h5ad", "npz")
+# options of one layout -> what its writer calls them
+LAYOUT_OPTIONS = {
+    "cell-eval": {
+        "out_perturbation_key": "perturbation_key",
+        "out_context_key": "context_key",
+        "out_control_label": "control_label",
+    },
+    "scperturbench": {"dataset": "dataset", "method": "method", "unseen": "unseen", "hvg": "highly_variable"},
+}
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:  # noqa: UP045  # the entry point of Python 3.9 too
@@ -93,12 +102,12 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--perturbation-key", default="perturbation", help="obs column of the controls file")
     export.add_argument("--context-key", default="context", help="obs column of the controls file; '' for one context")
     export.add_argument("--control-label", default="control", help="label of control cells in the controls file")
-    export.add_argument("--out-perturbation-key", default="target_gene", help="cell-eval: obs column to write")
-    export.add_argument("--out-context-key", default="cell_type", help="cell-eval: obs column to write")
-    export.add_argument("--out-control-label", default="non-targeting", help="cell-eval: label to write")
+    export.add_argument("--out-perturbation-key", help="cell-eval: obs column to write (target_gene)")
+    export.add_argument("--out-context-key", help="cell-eval: obs column to write (cell_type)")
+    export.add_argument("--out-control-label", help="cell-eval: label to write (non-targeting)")
     export.add_argument("--dataset", help="scperturbench: name of the dataset")
-    export.add_argument("--method", default="perturbcast", help="scperturbench: name of the method")
-    export.add_argument("--unseen", action="store_true", help="scperturbench: o.o.d instead of i.i.d")
+    export.add_argument("--method", help="scperturbench: name of the method (perturbcast)")
+    export.add_argument("--unseen", action="store_true", default=None, help="scperturbench: o.o.d instead of i.i.d")
     export.add_argument("--hvg", type=int, help="scperturbench: the number in hvg{n}; the file's genes by default")
     export.set_defaults(run=_export)
 
@@ -251,12 +260,11 @@ def _export(given: argparse.Namespace) -> None:
             f"export reads and writes .h5ad; {error.name} is not installed. "
             "Run pip install 'perturbcast-client[anndata]'."
         ) from error
-    if given.layout == "scperturbench" and not given.dataset:
-        raise ValueError("--dataset: the layout scperturbench begins with the name of the dataset; none was given.")
+    options = _layout_options(given)
     conditions = _conditions(given)
     if given.layout == "scperturbench":
         names = {name for condition in conditions for name in (condition.perturbation, condition.context)}
-        harness.check_file_names([given.dataset, given.method, *sorted(names)])  # before anything is asked
+        harness.check_file_names([options["dataset"], options["method"], *sorted(names)])  # before anything is asked
     screen = harness.read_screen(
         given.controls,
         perturbation_key=given.perturbation_key,
@@ -269,28 +277,38 @@ def _export(given: argparse.Namespace) -> None:
             client, _reference(given.model), screen, conditions, cells=given.cells, seed=given.seed
         )
         if given.layout == "cell-eval":
-            count = harness.write_cell_eval(
-                cells,
-                screen,
-                given.out,
-                perturbation_key=given.out_perturbation_key,
-                context_key=given.out_context_key,
-                control_label=given.out_control_label,
-            )
+            count = harness.write_cell_eval(cells, screen, given.out, **options)
         elif given.layout == "scperturbench":
             count = harness.write_scperturbench(
-                cells,
-                screen,
-                given.out,
-                dataset=given.dataset,
-                method=given.method,
-                unseen=given.unseen,
-                highly_variable=given.hvg or len(screen.genes),
+                cells, screen, given.out, **{"highly_variable": len(screen.genes), **options}
             )
         else:
             write = harness.write_h5ad if given.layout == "h5ad" else harness.write_npz
             count = write(cells, screen, given.out)
     print(f"{count} conditions in {given.out}")
+
+
+def _layout_options(given: argparse.Namespace) -> dict[str, Any]:
+    """What the layout's writer is told; an option of another layout is refused."""
+    options = {}
+    for layout, names in LAYOUT_OPTIONS.items():
+        for name, argument in names.items():
+            value = getattr(given, name)
+            if value is None:
+                continue
+            if layout != given.layout:
+                raise ValueError(
+                    f"--{name.replace('_', '-')}: an option of the layout {layout}; the layout is {given.layout}. "
+                    "Leave it out."
+                )
+            options[argument] = value
+    if given.layout != "scperturbench":
+        return options
+    if not given.dataset:
+        raise ValueError("--dataset: the layout scperturbench begins with the name of the dataset; none was given.")
+    if given.hvg is not None and given.hvg < 1:
+        raise ValueError(f"--hvg: a number of genes, at least 1; got {given.hvg}. Leave it out for the file's genes.")
+    return {"method": "perturbcast", "unseen": False, **options}
 
 
 def _stats(given: argparse.Namespace) -> None:
