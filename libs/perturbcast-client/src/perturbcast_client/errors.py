@@ -58,7 +58,7 @@ class UnansweredError(ServiceError):
 
 
 class ResourceExhaustedError(ServiceError):
-    """RESOURCE_EXHAUSTED: over a limit, or the queue is full (then ``retry_after_s`` is set)."""
+    """RESOURCE_EXHAUSTED: over a limit; or the queue is full or longer than the deadline (``retry_after_s`` is set)."""
 
 
 class DeadlineError(ServiceError, TimeoutError):
