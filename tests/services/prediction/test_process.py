@@ -189,9 +189,22 @@ def test_loopback_is_accepted(host):
 
 
 @pytest.mark.parametrize("port", [-1, 65536])
-def test_a_port_that_is_none_is_refused(port):
+@pytest.mark.parametrize("field", ["port", "metrics_port"])
+def test_a_port_that_is_none_is_refused(field, port):
     with pytest.raises(ValueError, match=f"between 0 and 65535; got {port}"):
-        ServerConfig(port=port)
+        ServerConfig(**{field: port})
+
+
+def test_a_message_that_grpc_cannot_count_is_refused():
+    assert ServerConfig(max_message_bytes=2047 * 2**20).max_message_bytes == 2047 * 2**20
+    with pytest.raises(ValueError, match=r"max_message_bytes is 2147483648\. Give at most 2047 MiB"):
+        ServerConfig(max_message_bytes=2048 * 2**20)
+
+
+def test_a_host_that_is_none_is_named():
+    config = ServerConfig(host="no host", allow_public_plain_text=True)
+    with pytest.raises(ValueError, match=r"an address of this machine; 'no host' is none \(.*\). Give --host"):
+        server._bind(None, config)
 
 
 @pytest.mark.parametrize(
