@@ -332,8 +332,13 @@ def test_a_single_request_is_not_behind_a_bulk_stream(start_service):
         wait_for_the_model(service)
         client.predict("known", [Condition.from_label("SINGLE", "B cells")])
         assert service.journal.index("SINGLE in B cells") <= 2
+        impatient = {"timeout_s": 3.5}  # they wait for a chunk of the stream and not for one another
+        client.predict("known", slow, **impatient)
+        with futures.ThreadPoolExecutor(2) as pool:
+            both = [pool.submit(client.predict, "known", [IFNB], **impatient) for _ in range(2)]
+            assert [one.result().conditions for one in both] == [(IFNB,)] * 2
         bulk.join()
-    assert len(service.journal) == 7
+    assert len(service.journal) == 10
 
 
 def test_requests_that_wait_share_a_batch_and_a_bad_one_fails_alone(start_service):

@@ -28,79 +28,86 @@ def pace(clock):
     return Pace(clock=clock)
 
 
-def work(pace, clock, *, seconds, requests=1):
-    for _ in range(requests):
-        with pace.request(), pace.work():
-            clock.now += seconds
+def work(pace, clock, *durations):
+    """Requests that begin together, each with those before it ahead, and end after so many seconds."""
+    start = clock.now
+    blocks = [pace.work() for _ in durations]
+    for block in blocks:
+        block.__enter__()
+    for block, seconds in sorted(zip(blocks, durations, strict=True), key=lambda pair: pair[1]):
+        clock.now = start + seconds
+        block.__exit__(None, None, None)
 
 
-@contextlib.contextmanager
-def ahead(pace, requests):
+def expected(pace, requests):
     with contextlib.ExitStack() as inside:
         for _ in range(requests):
             inside.enter_context(pace.request())
-        yield
+        return pace.expected_s
 
 
-def test_it_is_the_seconds_per_request_times_those_ahead_and_oneself(pace, clock):
-    work(pace, clock, seconds=0.5, requests=4)
-    for requests in (1, 2, 10):
-        with ahead(pace, requests):
-            assert pace.expected_s == pytest.approx(MARGIN * 0.5 * (requests + 1))
+def test_requests_that_wait_for_one_another_take_longer_by_those_ahead(pace, clock):
+    work(pace, clock, 0.5, 1.0, 1.5, 2.0)
+    for requests in (1, 2, 7):  # up to twice as many as were ever there
+        assert expected(pace, requests) == pytest.approx(MARGIN * 0.5 * (requests + 1))
+
+
+def test_requests_that_share_a_batch_take_no_longer(pace, clock):
+    work(pace, clock, 0.5, 0.5, 0.5, 0.5)
+    assert [expected(pace, requests) for requests in (1, 3, 7)] == pytest.approx([MARGIN * 0.5] * 3)
+
+
+def test_a_queue_longer_than_was_ever_seen_is_tried_out_by_doubling(pace, clock):
+    work(pace, clock, 0.5)
+    assert [expected(pace, requests) for requests in (1, 3, 9)] == pytest.approx([MARGIN * 0.5 * x for x in (1, 2, 5)])
+    work(pace, clock, 0.5, 0.5)
+    assert expected(pace, 3) == pytest.approx(MARGIN * 0.5)
+
+
+def test_more_ahead_is_never_expected_to_take_less(pace, clock):
+    work(pace, clock, 3.0, 0.5, 0.5, 0.1)  # whoever came first took longest
+    waits = [expected(pace, requests) for requests in range(1, 20)]
+    assert waits == sorted(waits)
+    assert waits[0] > 0
 
 
 def test_an_idle_server_expects_nothing_however_slow_it_was(pace, clock):
-    work(pace, clock, seconds=60.0)
-    assert pace.expected_s == 0.0
+    work(pace, clock, 60.0)
+    assert expected(pace, 0) == 0.0
 
 
 def test_nothing_is_expected_before_anything_was_done(pace, clock):
-    with ahead(pace, 9), pace.work():
-        clock.now += 60
-        assert pace.expected_s == 0.0
-
-
-def test_requests_that_share_the_time_count_each(pace, clock):
-    """Four at the same time for a second: a quarter each, as a batch or several threads make it."""
-    with contextlib.ExitStack() as inside:
-        for _ in range(4):
-            inside.enter_context(pace.work())
-        clock.now += 1.0
-    with ahead(pace, 1):
-        assert pace.expected_s == pytest.approx(MARGIN * 0.25 * 2)
+    assert expected(pace, 9) == 0.0
 
 
 def test_time_without_work_does_not_count(pace, clock):
-    work(pace, clock, seconds=0.5)
+    work(pace, clock, 0.5)
     clock.now += 3600
-    work(pace, clock, seconds=0.5)
-    with ahead(pace, 1):
+    work(pace, clock, 0.5)
+    with pace.request():
         clock.now += 3600  # a call that brings nothing is ahead, and nobody works on it
-        assert pace.expected_s == pytest.approx(MARGIN * 0.5 * 2)
+        assert pace.expected_s == pytest.approx(MARGIN * 0.5)
 
 
-def test_a_server_that_stands_still_is_expected_to_take_longer(pace, clock):
-    work(pace, clock, seconds=0.5)
-    with pace.request(), pace.work():
-        before = pace.expected_s
-        clock.now += 4.0
-        assert pace.expected_s == pytest.approx(before + MARGIN * 2 * 4.0)
-
-
-def test_what_is_cancelled_was_not_done(pace, clock):
-    work(pace, clock, seconds=0.5)
+@pytest.mark.parametrize(("seconds", "counts"), [(5.0, True), (0.1, False)], ids=["long", "short"])
+def test_what_is_cancelled_counts_where_it_had_taken_long_already(pace, clock, seconds, counts):
+    work(pace, clock, 0.5)
     with contextlib.suppress(asyncio.CancelledError), pace.work():
-        clock.now += 0.5
+        clock.now += seconds
         raise asyncio.CancelledError
-    with ahead(pace, 1):
-        assert pace.expected_s == pytest.approx(MARGIN * 1.0 * 2)
+    assert (expected(pace, 1) > MARGIN * 0.5 + 1e-9) is counts
 
 
-def test_what_was_slow_is_forgotten_after_two_windows(pace, clock):
-    work(pace, clock, seconds=5.0, requests=8)
-    work(pace, clock, seconds=0.25, requests=7)
-    with ahead(pace, 1):
-        assert pace.expected_s > MARGIN * 2.0 * 2
-    work(pace, clock, seconds=0.25, requests=9)
-    with ahead(pace, 1):
-        assert pace.expected_s == pytest.approx(MARGIN * 0.25 * 2)
+def test_what_is_refused_tells_nothing(pace, clock):
+    work(pace, clock, 0.5)
+    for _ in range(20):
+        with contextlib.suppress(ValueError), pace.work():
+            raise ValueError("a request that is malformed")
+    assert expected(pace, 1) == pytest.approx(MARGIN * 0.5)
+
+
+def test_what_was_slow_is_forgotten(pace, clock):
+    work(pace, clock, *(5.0 * i for i in range(1, 9)))
+    for _ in range(60):
+        work(pace, clock, 0.1, 0.1, 0.1, 0.1)
+    assert expected(pace, 3) < MARGIN * 0.5

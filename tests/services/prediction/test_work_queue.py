@@ -36,12 +36,16 @@ def busy(queue, *, calls):
 
 
 def make_queue(*, capacity, seconds):
-    """A queue that has answered one request, in so many seconds."""
+    """A queue that has answered four requests one after the other, each in so many seconds."""
 
     async def make():  # a queue belongs to an event loop
-        queue = WorkQueue(workers=2, capacity=capacity, clock=iter([0.0, seconds]).__next__)
-        with queue.pace.work():
-            pass
+        times = iter([*[0.0] * 4, *[seconds * i for i in range(1, 5)]])
+        queue = WorkQueue(workers=2, capacity=capacity, clock=times.__next__)
+        blocks = [queue.pace.work() for _ in range(4)]
+        for block in blocks:
+            block.__enter__()
+        for block in blocks:
+            block.__exit__(None, None, None)
         return queue
 
     return asyncio.run(make())
@@ -66,12 +70,13 @@ def test_a_call_whose_deadline_would_pass_before_its_turn_is_not_let_in():
             assert queue.calls == calls + 1
 
 
-def test_a_stream_is_ahead_of_others_only_while_it_is_asked():
-    queue = make_queue(capacity=6, seconds=4.0)
+def test_a_stream_takes_a_place_and_is_ahead_of_nobody():
+    queue = make_queue(capacity=2, seconds=4.0)
     with queue.place(), queue.call(remaining_s=0.1):
-        pass
-    with queue.place(), queue.pace.request(), pytest.raises(QueueTooLongError), queue.call(remaining_s=0.1):
-        pass
+        with pytest.raises(QueueFullError, match="At most 2 calls"), queue.call():
+            pass
+        with pytest.raises(QueueFullError, match="At most 2 calls"), queue.place():
+            pass
 
 
 def test_cancelled_work_never_starts_and_frees_nothing_twice():

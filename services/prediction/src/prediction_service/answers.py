@@ -72,10 +72,6 @@ class Answers:
         Raises:
             Exception: as ``Engine.plan``, or what the model raised.
         """
-        with self.queue.pace.work():
-            return await self._answer(data, decode, encode)
-
-    async def _answer(self, data: bytes, decode: Decode, encode: Encode) -> bytes:
         arrived = time.perf_counter()
         plan = await self._work(lambda: self._plan(data, decode), size=len(data))
         decoded = time.perf_counter()

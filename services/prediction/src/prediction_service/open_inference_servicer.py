@@ -75,7 +75,9 @@ class OpenInferenceServicer:
 
         async def answer() -> bytes:
             with self._answers.queue.call(remaining_s=context.time_remaining()):
-                return await self._infer(await only_message(context, kind="ModelInferRequest", idle_s=self._idle_s))
+                data = await only_message(context, kind="ModelInferRequest", idle_s=self._idle_s)
+                with self._answers.queue.pace.work():
+                    return await self._infer(data)
 
         return await guarded(answer, context)
 

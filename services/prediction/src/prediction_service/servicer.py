@@ -83,7 +83,9 @@ class Servicer:
 
         async def answer() -> bytes:
             with self._queue.call(remaining_s=context.time_remaining()):
-                return await self._answer(await only_message(context, kind="PredictRequest", idle_s=self._idle_s))
+                data = await only_message(context, kind="PredictRequest", idle_s=self._idle_s)
+                with self._queue.pace.work():
+                    return await self._answer(data)
 
         return await guarded(answer, context)
 
@@ -92,7 +94,7 @@ class Servicer:
         with contextlib.ExitStack() as place:
 
             async def enter() -> None:
-                place.enter_context(self._queue.place(remaining_s=context.time_remaining()))
+                place.enter_context(self._queue.place())
 
             await guarded(enter, context)
             room = asyncio.Semaphore(AHEAD)
@@ -107,7 +109,7 @@ class Servicer:
                 nonlocal unwritten
                 try:
                     while await room.acquire() and (data := await self._next(messages, last)) is not None:
-                        answers.put_nowait(asyncio.create_task(self._chunk(data)))
+                        answers.put_nowait(asyncio.create_task(self._answer(data)))
                         unwritten += 1
                 finally:
                     answers.put_nowait(None)
@@ -139,10 +141,6 @@ class Servicer:
             return await coming
         finally:
             coming.cancel()
-
-    async def _chunk(self, data: bytes) -> bytes:
-        with self._queue.pace.request():
-            return await self._answer(data)
 
     async def _answer(self, data: bytes) -> bytes:
         return await self._answers.answer(data, self._decode, _encode)

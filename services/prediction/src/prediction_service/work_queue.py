@@ -91,12 +91,22 @@ class WorkQueue:
             QueueTooLongError: those ahead of it take longer than ``remaining_s``.
             DrainingError: ``drain`` was called.
         """
-        with self.place(remaining_s=remaining_s), self.pace.request():
+        self._check_room()
+        self._check_time(remaining_s)
+        with self._inside_it(), self.pace.request():
             yield
 
     @contextlib.contextmanager
-    def place(self, *, remaining_s: float | None = None) -> Iterator[None]:
-        """As ``call``, for a stream: its requests come later, and each is ahead of others while it is answered."""
+    def place(self) -> Iterator[None]:
+        """As ``call``, for a stream: its deadline is for all its requests, and how many these are nobody knows yet.
+
+        It is ahead of nobody: its requests take turns with those of the calls.
+        """
+        self._check_room()
+        with self._inside_it():
+            yield
+
+    def _check_room(self) -> None:
         if self._draining:
             raise DrainingError("This server is shutting down and takes no new requests. Ask again, or another server.")
         if self._inside >= self._capacity:
@@ -106,14 +116,20 @@ class WorkQueue:
                 f"Ask again in {retry_after_s} s.",
                 retry_after_s=retry_after_s,
             )
-        if remaining_s is not None and (expected_s := self.pace.expected_s) > remaining_s:
-            retry_after_s = max(1, math.ceil(expected_s - remaining_s))
-            raise QueueTooLongError(
-                f"A call is let in where its deadline leaves time for those before it; {remaining_s:.2f} s are left of "
-                f"it, and with {self.pace.ahead} before it about {expected_s:.2f} s are needed. Ask again in "
-                f"{retry_after_s} s, or give it a longer deadline.",
-                retry_after_s=retry_after_s,
-            )
+
+    def _check_time(self, remaining_s: float | None) -> None:
+        if remaining_s is None or (expected_s := self.pace.expected_s) <= remaining_s:
+            return
+        retry_after_s = max(1, math.ceil(expected_s - remaining_s))
+        raise QueueTooLongError(
+            f"A call is let in where its deadline leaves time for those before it; {remaining_s:.2f} s are left of it, "
+            f"and with {self.pace.ahead} before it about {expected_s:.2f} s are needed. Ask again in "
+            f"{retry_after_s} s, or give it a longer deadline.",
+            retry_after_s=retry_after_s,
+        )
+
+    @contextlib.contextmanager
+    def _inside_it(self) -> Iterator[None]:
         self._inside += 1
         self._entered += 1
         self._idle.clear()
