@@ -223,25 +223,6 @@ def test_what_would_be_no_bound_is_refused(field, value):
         ServerConfig(**{field: value})
 
 
-def test_workers_leave_the_event_loop_its_turn(make_engine, monkeypatch):
-    """Python's own 5 ms, for each time that the loop comes back from the network, are the deadlines of a queue."""
-    seen = []
-
-    def run_for_no_time(serving):
-        serving.close()
-        seen.append(sys.getswitchinterval())
-
-    before = sys.getswitchinterval()
-    monkeypatch.setattr(server.asyncio, "run", run_for_no_time)
-    monkeypatch.setattr(server.gc, "freeze", lambda: None)
-    try:
-        server.serve(make_engine(), ServerConfig(port=0))
-    finally:
-        sys.setswitchinterval(before)
-    assert seen == pytest.approx([server.SWITCH_S])
-    assert before / 5 > server.SWITCH_S
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_calls_in_flight_are_finished_before_it_ends(start_service, number):
     service = start_service(config={"workers": 1})

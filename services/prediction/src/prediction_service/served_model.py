@@ -17,7 +17,7 @@ from perturbcast_client.messages import ModelInfo, gene_list_hash
 __all__ = ["QUICK_CONDITIONS", "QUICK_S", "Model", "ServedModel", "describe"]
 
 QUICK_CONDITIONS = 32
-QUICK_S = 0.005  # as long as a thread of Python may keep the others waiting where nobody says less
+QUICK_S = 0.005  # as long as a thread of Python may keep the others waiting anyway (sys.getswitchinterval)
 
 
 class Model(Protocol):

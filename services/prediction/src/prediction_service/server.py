@@ -58,9 +58,6 @@ SERVICES = (codec.SERVICE, open_inference.NAME)
 # calls on their way are told UNAVAILABLE, which clients send again; those that the stop meets are told CANCELLED
 LATECOMERS_S = 0.25
 PENDING = 10_000  # a few kB each: their messages are not read
-# the event loop waits this long for a worker's Python each time that it comes back from the network; with Python's own
-# 5 ms it looks at a few hundred calls per second beside two busy workers, and deadlines pass before anybody looks
-SWITCH_S = 0.0005
 STOP_S = 1.0  # for what is no prediction (health watches) once predictions have been drained
 
 
@@ -275,7 +272,6 @@ def serve(engine: Engine, config: ServerConfig, *, watch: RegistryWatch | None =
     """
     # the workers are the threads that compute: with BLAS threads beside them they would wait for one another
     cores = max(1, (os.cpu_count() or 1) // config.workers)
-    sys.setswitchinterval(SWITCH_S)
     gc.collect()
     gc.freeze()  # what is here stays: no collection has to look at it again while callers wait
     with threadpool_limits(cores, user_api="blas"):
