@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -44,17 +45,39 @@ def test_predict_prints_the_largest_changes(run):
     )
 
 
+def test_predict_prints_the_interval_that_was_asked_for(run):
+    delta = fake_delta(Condition.from_label("A", "B cells"), FAKE_MODEL.genes)
+    largest = int(np.argmax(np.abs(delta)))
+    said = run("predict", "fake", "--condition", "A", "B cells", "--top", 1, "--level", 0.9)
+    value = delta[largest]
+    assert said.splitlines()[1] == (
+        f"  {FAKE_MODEL.genes[largest]:<16} {value:+.4f}  [{value - 1:+.4f}, {value + 1:+.4f}]"
+    )
+
+
+def test_the_timeout_is_that_of_the_predictions_too(tmp_path, capsys):
+    def slow(request, model):
+        time.sleep(1.0)
+        return fake_prediction(request, model)
+
+    with FakeServer(answer=slow) as server:
+        words = ["predict", "fake", "--address", server.address, "--condition", "A", "B cells", "--timeout", "0.5"]
+        assert cli.main(words) == 1
+        assert "DEADLINE_EXCEEDED" in capsys.readouterr().err
+        assert cli.main([*words[:-1], "20"]) == 0
+
+
 def test_predict_writes_every_gene(run, tmp_path):
     conditions = tmp_path / "conditions.csv"
     conditions.write_text("context,perturbation\nB cells,IFNB\nT cells,A+B\n")
-    run("predict", "fake", "--conditions", conditions, "--level", 0.9, "--out", tmp_path / "out.npz")
-    with np.load(tmp_path / "out.npz") as arrays:
+    run("predict", "fake", "--conditions", conditions, "--level", 0.9, "--out", tmp_path / "new" / "out.npz")
+    with np.load(tmp_path / "new" / "out.npz") as arrays:
         expected = [fake_delta(Condition.from_label(*p), FAKE_MODEL.genes) for p in [("IFNB", "B cells"), ("A+B", "T")]]
         np.testing.assert_array_equal(arrays["delta"][0], expected[0])
         np.testing.assert_array_equal(arrays["upper"], arrays["delta"] + 1)
         assert arrays["perturbation"].tolist() == ["IFNB", "A+B"]
         assert arrays["seen"].tolist() == [[True, True, True], [False, False, False]]
-    assert [path.name for path in tmp_path.glob(".*")] == []
+    assert {path.name for path in tmp_path.rglob("*")} == {"conditions.csv", "new", "out.npz"}
 
 
 @pytest.mark.parametrize(
@@ -71,8 +94,19 @@ def test_predict_writes_every_gene(run, tmp_path):
         ),
         (("models", "--address", ""), "address: a service has one, host:port; got ''"),
         (("models", "--timeout", "0"), "timeout_s: a deadline lies ahead; got 0"),
+        (("models", "--genes"), "--genes: the genes of one model are listed; none was named"),
     ],
-    ids=["no-condition", "no-model", "no-target", "no-key", "no-token-file", "no-token", "no-address", "no-time"],
+    ids=[
+        "no-condition",
+        "no-model",
+        "no-target",
+        "no-key",
+        "no-token-file",
+        "no-token",
+        "no-address",
+        "no-time",
+        "whose",
+    ],
 )
 def test_refusals_are_one_message(run, words, says):
     said = run(*words, code=1)
@@ -156,3 +190,10 @@ def test_export_names_the_extra_where_anndata_is_missing(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "anndata", None)
     words = ("export", "fake", "--condition", "A", "c", "--controls", "x", "--layout", "npz", "--out", "y")
     assert "pip install 'perturbcast-client[anndata]'" in run(*words, code=1)
+
+
+def test_stats_says_what_is_missing_where_nothing_answers(capsys):
+    assert cli.main(["stats", "--metrics", "http://127.0.0.1:1/metrics"]) == 1
+    assert re.search(
+        "error: --metrics: .*127.0.0.1:1/metrics gives no numbers .*refused.*--metrics-port", capsys.readouterr().err
+    )

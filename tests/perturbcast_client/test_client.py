@@ -220,6 +220,14 @@ def test_retry_after_is_read_from_the_trailing_metadata(asking):
     assert refused.value.retry_after_s == 7.0
 
 
+def test_a_call_that_could_only_be_sent_again_after_its_deadline_is_refused_at_once(asking):
+    """gRPC would wait for the time that the server names, and then tell of the deadline."""
+    client = asking(refusing(grpc.StatusCode.RESOURCE_EXHAUSTED, retry_after_s=2))
+    with pytest.raises(ResourceExhaustedError) as refused:
+        client.predict("fake", ASKED, timeout_s=1.5)
+    assert refused.value.retry_after_s == 2.0
+
+
 def failing_first(times, status, **fields):
     """An answer that refuses the first calls, and counts them."""
     calls = []

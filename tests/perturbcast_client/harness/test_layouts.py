@@ -229,16 +229,37 @@ def test_conditions_that_differ_by_dose_have_files_of_their_own(client, screen, 
     assert files == ["STAT1@0.5_imputed.h5ad", "STAT1@2_imputed.h5ad"]
 
 
-def test_notes_are_in_the_file(screen, tmp_path):
+@pytest.mark.parametrize("layout", cli.LAYOUTS)
+def test_notes_and_the_model_are_in_the_files(file, tmp_path, layout):
+    """What stands in for what: a scorer that reads the files must see it."""
+
     def noted(request, model):
         return dataclasses.replace(
-            fake_prediction(request, model), notes=(("far away", "a guess"),) * len(request.conditions)
+            fake_prediction(request, model),
+            notes=tuple((f"{c} is far away", "a guess") if len(c.targets) == 1 else () for c in request.conditions),
         )
 
-    with FakeServer(answer=noted) as server, connect(server.address, timeout_s=20) as client:
-        harness.write_h5ad(harness.predicted_cells(client, "fake", screen, ASKED, cells=2), screen, tmp_path / "p.h5ad")
-    seen = anndata.read_h5ad(tmp_path / "p.h5ad").uns["perturbcast"]["seen"]
-    assert seen["notes"].tolist() == ["far away; a guess"] * 3
+    out = tmp_path / "p.npz"
+    words = ["export", "fake", "--controls", file, "--layout", layout, "--cells", 2, "--out", out]
+    words += ["--dataset", "kang"] if layout == "scperturbench" else []
+    for condition in ASKED:
+        words += ["--condition", condition.perturbation, condition.context]
+    with FakeServer(answer=noted) as server:
+        assert cli.main([*map(str, words), "--address", server.address]) == 0
+    if layout == "npz":
+        with np.load(out) as arrays:
+            got = dict(
+                zip(map("{} in {}".format, arrays["perturbation"], arrays["context"]), arrays["notes"], strict=True)
+            )
+            models = arrays["model"].tolist()
+    else:
+        files = out.rglob("*.h5ad") if layout == "scperturbench" else [out]
+        said = [anndata.read_h5ad(path).uns["perturbcast"] for path in files]
+        got = dict(row for one in said for row in zip(one["seen"]["condition"], one["seen"]["notes"], strict=True))
+        models = sorted({name for one in said for name in one["model"]})
+    expected = {str(c): f"{c} is far away; a guess" if len(c.targets) == 1 else "" for c in ASKED}
+    assert got == expected
+    assert models == [str(FAKE_MODEL.name) + (f"/{FAKE_MODEL.version}" if FAKE_MODEL.version else "")]
 
 
 def test_a_name_that_is_a_path_is_refused(client, screen, tmp_path):
@@ -285,7 +306,38 @@ def test_export_of_the_command_line(client, file, tmp_path, layout, capsys):
     conditions.write_text("perturbation,context\nSTAT1,T cells\nA+B,B cells\n")
     out = tmp_path / ("out" if layout == "scperturbench" else "out.npz" if layout == "npz" else "out.h5ad")
     words = ["export", "fake", "--address", client.server.address, "--controls", file, "--layout", layout]
-    words += ["--conditions", conditions, "--cells", 3, "--out", out, "--dataset", "kang"]
+    words += ["--conditions", conditions, "--cells", 3, "--out", out]
+    words += ["--dataset", "kang"] if layout == "scperturbench" else []
     assert cli.main([str(word) for word in words]) == 0
     assert capsys.readouterr().out == f"2 conditions in {out}\n"
     assert len(list(out.rglob("*_imputed.h5ad"))) == 2 if layout == "scperturbench" else out.is_file()
+
+
+def test_options_of_a_layout_reach_its_files(client, file, tmp_path):
+    words = ["export", "fake", "--address", client.server.address, "--controls", str(file), "--cells", "2"]
+    words += ["--condition", "STAT1", "T cells"]
+    keys = ["--out-perturbation-key", "gene", "--out-context-key", "line", "--out-control-label", "NT"]
+    assert cli.main([*words, "--layout", "cell-eval", "--out", str(tmp_path / "p.h5ad"), *keys]) == 0
+    obs = anndata.read_h5ad(tmp_path / "p.h5ad").obs
+    assert {key: set(obs[key]) for key in obs} == {"gene": {"NT", "STAT1"}, "line": {"T cells"}}
+    folders = ["--dataset", "kang", "--method", "ours", "--unseen", "--hvg", "7"]
+    assert cli.main([*words, "--layout", "scperturbench", "--out", str(tmp_path / "all"), *folders]) == 0
+    assert (tmp_path / "all/kang/o.o.d/hvg7/ours/T cells/STAT1_imputed.h5ad").is_file()
+
+
+@pytest.mark.parametrize(
+    ("layout", "options", "says"),
+    [
+        ("npz", ["--unseen"], "--unseen: an option of the layout scperturbench; the layout is npz"),
+        ("scperturbench", ["--out-context-key", "line"], "--out-context-key: an option of the layout cell-eval"),
+        ("scperturbench", ["--hvg", "2"], "--dataset: the layout scperturbench begins with the name"),
+        ("scperturbench", ["--dataset", "kang", "--hvg", "-5"], "--hvg: a number of genes, at least 1; got -5"),
+    ],
+    ids=["plain", "of-the-other", "no-dataset", "no-genes"],
+)
+def test_an_option_that_would_do_nothing_is_refused(client, file, tmp_path, capsys, layout, options, says):
+    words = ["export", "fake", "--address", client.server.address, "--controls", str(file), "--layout", layout]
+    words += ["--condition", "STAT1", "T cells", "--out", str(tmp_path / "out.npz"), *options]
+    assert cli.main(words) == 1
+    assert capsys.readouterr().err.startswith(f"error: {says}")
+    assert client.server.requests == []

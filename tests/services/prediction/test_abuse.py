@@ -155,3 +155,40 @@ def test_thousands_of_calls_at_once_are_refused_in_order_and_not_cancelled(start
 
     outcomes = asyncio.run(scenario())
     assert set(outcomes) == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}, outcomes
+
+
+def test_a_call_that_would_come_too_late_is_refused_on_arrival(start_service):
+    """Twelve callers of a model that answers one request in 0.7 s, with a deadline of 2.9 s: nobody waits in vain."""
+    service = start_service(config={"workers": 1, "max_batch": 1})
+    slow = [Condition.from_label("SLOW", "B cells")]
+    outcomes = Counter()
+    with connect(service.address, timeout_s=2.9, attempts=1) as client:
+        with futures.ThreadPoolExecutor(3) as pool:  # so that the server knows that one waits for the other
+            for first in [pool.submit(client.predict, "known", slow, timeout_s=20) for _ in range(3)]:
+                first.result()
+        until = time.monotonic() + 2.2
+
+        def ask():
+            while time.monotonic() < until:
+                try:
+                    client.predict("known", slow)
+                    outcomes["answered"] += 1
+                except ServiceError as error:
+                    outcomes[error.status, error.retry_after_s] += 1
+                    time.sleep(0.05)
+
+        with futures.ThreadPoolExecutor(12) as pool:
+            for asked in [pool.submit(ask) for _ in range(12)]:
+                asked.result()
+        with connect(service.address, timeout_s=2.0) as impatient, futures.ThreadPoolExecutor(2) as pool:
+            before = [pool.submit(client.predict, "known", slow, timeout_s=20) for _ in range(2)]
+            time.sleep(0.3)
+            with pytest.raises(ServiceError, match="with 2 before it about") as refused:
+                impatient.predict("known", slow)
+            assert refused.value.status is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert [one.result().conditions for one in before] == [tuple(slow)] * 2
+        client.predict("known", slow, timeout_s=1.5)  # an idle server is asked, however long it takes
+    assert outcomes.pop("answered") >= 2
+    assert {status for status, _ in outcomes} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert all(seconds >= 1 for _, seconds in outcomes)
+    assert sum(outcomes.values()) > 12

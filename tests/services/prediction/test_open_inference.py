@@ -217,6 +217,18 @@ HEAD = [text("IFNB"), text("B cells")]
             id="level-of-nothing",
         ),
         pytest.param(
+            make_request(parameters={"interval_level": pb.InferParameter(double_param=0.5)}),
+            "parameters: interval_level .*asks for delta. Name lower or upper",
+            id="level-without-outputs",
+        ),
+        pytest.param(
+            make_request(
+                outputs=["variance", "seen"], parameters={"interval_level": pb.InferParameter(double_param=0.5)}
+            ),
+            "parameters: interval_level .*asks for variance, seen. Name lower or upper",
+            id="level-of-other-outputs",
+        ),
+        pytest.param(
             make_request(parameters={"sequence_id": pb.InferParameter(int64_param=3)}),
             "parameters: .*interval_level; got 'sequence_id'",
             id="parameter",

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import queue
+import re
 import threading
 import time
 from concurrent import futures
+from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from google.protobuf import json_format
+from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
@@ -33,6 +37,8 @@ from perturbcast_client.wire.v1 import prediction_pb2 as pb
 
 GENES = ("ISG15", "STAT1", "CD3D", "LYZ")
 IFNB = Condition.from_label("IFNB", "B cells")
+STANDARD = {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
+INFER = "/inference.GRPCInferenceService/ModelInfer"
 
 
 def make_message(**fields):
@@ -326,8 +332,13 @@ def test_a_single_request_is_not_behind_a_bulk_stream(start_service):
         wait_for_the_model(service)
         client.predict("known", [Condition.from_label("SINGLE", "B cells")])
         assert service.journal.index("SINGLE in B cells") <= 2
+        impatient = {"timeout_s": 3.5}  # they wait for a chunk of the stream and not for one another
+        client.predict("known", slow, **impatient)
+        with futures.ThreadPoolExecutor(2) as pool:
+            both = [pool.submit(client.predict, "known", [IFNB], **impatient) for _ in range(2)]
+            assert [one.result().conditions for one in both] == [(IFNB,)] * 2
         bulk.join()
-    assert len(service.journal) == 7
+    assert len(service.journal) == 10
 
 
 def test_requests_that_wait_share_a_batch_and_a_bad_one_fails_alone(start_service):
@@ -473,7 +484,7 @@ def test_streams_that_are_left_early_free_their_places(start_service):
 
 def test_silent_calls_lose_their_places(start_service):
     """Bytes of our own: the client's calls always bring their message."""
-    service = start_service(config={"workers": 1, "max_concurrent": 2, "idle_s": 0.5})
+    service = start_service(config={"workers": 1, "max_concurrent": 3, "idle_s": 0.5})
     quiet = threading.Event()
 
     def nothing():
@@ -483,7 +494,8 @@ def test_silent_calls_lose_their_places(start_service):
     with grpc.insecure_channel(service.address) as channel, connect(service.address, attempts=1) as client:
         stream = channel.stream_stream(codec.PREDICT_STREAM.path, None, None)(nothing())
         single = channel.stream_unary(codec.PREDICT.path, None, None).future(nothing())
-        for refused in (stream, single):
+        infer = channel.stream_unary(INFER, None, None).future(nothing())
+        for refused in (stream, single, infer):
             assert refused.code() is grpc.StatusCode.DEADLINE_EXCEEDED
             assert refused.details().startswith("A call holds one of few places; this one sent no message for 0.5 s.")
         assert client.predict("known", [IFNB]).conditions == (IFNB,), "their places are free"
@@ -523,10 +535,24 @@ def test_health_is_served_for_the_server_and_the_service(service):
             assert reply.status == health_pb2.HealthCheckResponse.SERVING
 
 
-def test_reflection_describes_the_service(service):
+def test_reflection_describes_the_services(service):
+    """Every method and message, as grpcurl asks for them; and those that the commands in the docs name."""
     with grpc.insecure_channel(service.address) as channel:
         database = ProtoReflectionDescriptorDatabase(channel)
-        assert set(database.get_services()) >= {codec.SERVICE, "grpc.health.v1.Health"}
-        file = database.FindFileContainingSymbol(codec.SERVICE)
-        methods = {method.name for method in file.service[0].method}
-    assert methods == {"ListModels", "GetModel", "Predict", "PredictStream"}
+        named = set(database.get_services())
+        assert named == {codec.SERVICE, "inference.GRPCInferenceService", *STANDARD}
+        pool = DescriptorPool(database)
+        methods = {name: {m.name for m in pool.FindServiceByName(name).methods} for name in named - STANDARD}
+        request = pool.FindMessageTypeByName("perturbcast.prediction.v1.PredictRequest")
+    assert methods[codec.SERVICE] == {"ListModels", "GetModel", "Predict", "PredictStream"}
+    assert "ModelInfer" in methods["inference.GRPCInferenceService"]
+    assert {field.name for field in request.fields} == {field.name for field in pb.PredictRequest.DESCRIPTOR.fields}
+    guide = (Path(__file__).parents[3] / "docs" / "guides" / "harness.md").read_text()
+    commands = [line for block in guide.split("```")[1::2] if "grpcurl" in block for line in block.splitlines()]
+    text = " ".join(commands)
+    (data,) = re.findall(r"-d '(.*?)'", text)
+    asked = json_format.Parse(data, pb.PredictRequest())
+    assert asked.wanted.top_genes == 5
+    for symbol in re.findall(r"perturbcast[.]prediction[.]v1[.][\w/]+", text):
+        name, _, method = symbol.partition("/")
+        assert method in methods[name] if method else pool.FindMessageTypeByName(name)

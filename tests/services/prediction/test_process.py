@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from perturbcast import catalog, schema, splits
 from perturbcast.calibration import calibrated_variance, generator_of, sample_cells
+from perturbcast.errors import UsageError
 from perturbcast.stages import serve
 from perturbcast.training import fit, load_model, save_model
 from perturbcast_client import Condition, UnavailableError, Wanted, connect
@@ -128,6 +129,22 @@ def test_a_model_is_warmed_with_the_blas_threads_that_it_is_asked_with(model_dir
     assert set(threads) == {1}
 
 
+@pytest.mark.parametrize(
+    ("backend", "python"),
+    [("triton", None), ("torchserve", None), ("inprocess", Path("python"))],
+    ids=["unknown", "without-python", "python-alone"],
+)
+def test_a_backend_that_was_half_named_is_refused(backend, python):
+    with contextlib.ExitStack() as closing, pytest.raises(ValueError, match=f"got {backend!r} and {python}. Give both"):
+        server._loader(backend, python, closing)
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("nan")])
+def test_a_look_at_the_registry_lies_ahead(seconds):
+    with pytest.raises(UsageError, match=f"0 for never; got {seconds:g}"):
+        serve.command(model=["models:/known@champion"], watch=seconds)
+
+
 def test_a_half_written_model_directory_starts_nothing(model_directory, tmp_path):
     (model_directory / "calibration.npz").rename(model_directory / "aside")
     try:
@@ -191,9 +208,22 @@ def test_loopback_is_accepted(host):
 
 
 @pytest.mark.parametrize("port", [-1, 65536])
-def test_a_port_that_is_none_is_refused(port):
+@pytest.mark.parametrize("field", ["port", "metrics_port"])
+def test_a_port_that_is_none_is_refused(field, port):
     with pytest.raises(ValueError, match=f"between 0 and 65535; got {port}"):
-        ServerConfig(port=port)
+        ServerConfig(**{field: port})
+
+
+def test_a_message_that_grpc_cannot_count_is_refused():
+    assert ServerConfig(max_message_bytes=2047 * 2**20).max_message_bytes == 2047 * 2**20
+    with pytest.raises(ValueError, match=r"max_message_bytes is 2147483648\. Give at most 2047 MiB"):
+        ServerConfig(max_message_bytes=2048 * 2**20)
+
+
+def test_a_host_that_is_none_is_named():
+    config = ServerConfig(host="no host", allow_public_plain_text=True)
+    with pytest.raises(ValueError, match=r"an address of this machine; 'no host' is none \(.*\). Give --host"):
+        server._bind(None, config)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import gc
 import threading
@@ -10,7 +11,7 @@ import weakref
 
 import pytest
 
-from prediction_service.work_queue import DrainingError, QueueFullError, WorkQueue
+from prediction_service.work_queue import DrainingError, QueueFullError, QueueTooLongError, WorkQueue
 
 
 def test_more_calls_than_capacity_are_refused_with_a_time():
@@ -26,21 +27,56 @@ def test_more_calls_than_capacity_are_refused_with_a_time():
     asyncio.run(scenario())
 
 
-def test_retry_after_grows_with_the_time_that_work_takes():
-    async def scenario():
-        queue = WorkQueue(workers=2, capacity=6, clock=iter([0.0, 100.0]).__next__)
-        await queue.run(lambda: None)
-        await queue.close()
-        places = [queue.call() for _ in range(6)]
-        for place in places:
-            place.__enter__()
-        # mean duration 0.1 x 100 s, 6 calls before, 2 workers
-        with pytest.raises(QueueFullError, match="Ask again in 30 s"), queue.call():
-            pass
-        for place in places:
-            place.__exit__(None, None, None)
+@contextlib.contextmanager
+def busy(queue, *, calls):
+    with contextlib.ExitStack() as inside:
+        for _ in range(calls):
+            inside.enter_context(queue.call())
+        yield
 
-    asyncio.run(scenario())
+
+def make_queue(*, capacity, seconds):
+    """A queue that has answered four requests one after the other, each in so many seconds."""
+
+    async def make():  # a queue belongs to an event loop
+        times = iter([*[0.0] * 4, *[seconds * i for i in range(1, 5)]])
+        queue = WorkQueue(workers=2, capacity=capacity, clock=times.__next__)
+        blocks = [queue.pace.work() for _ in range(4)]
+        for block in blocks:
+            block.__enter__()
+        for block in blocks:
+            block.__exit__(None, None, None)
+        return queue
+
+    return asyncio.run(make())
+
+
+def test_retry_after_grows_with_the_time_that_requests_take():
+    queue = make_queue(capacity=6, seconds=4.0)
+    # 4 s each, 6 before and oneself, and half as much again
+    refusal = pytest.raises(QueueFullError, match="Ask again in 42 s")
+    with busy(queue, calls=6), refusal, queue.call(remaining_s=60):
+        pass
+
+
+def test_a_call_whose_deadline_would_pass_before_its_turn_is_not_let_in():
+    queue = make_queue(capacity=6, seconds=4.0)
+    refusal = pytest.raises(QueueTooLongError, match=r"13\.50 s are left of it, and with 2 before it about 18\.00 s")
+    with busy(queue, calls=2), refusal as refused, queue.call(remaining_s=13.5):
+        pass
+    assert refused.value.retry_after_s == 5
+    for calls, remaining_s in ((2, 18.0), (1, 13.5), (2, None), (0, 0.1)):
+        with busy(queue, calls=calls), queue.call(remaining_s=remaining_s):
+            assert queue.calls == calls + 1
+
+
+def test_a_stream_takes_a_place_and_is_ahead_of_nobody():
+    queue = make_queue(capacity=2, seconds=4.0)
+    with queue.place(), queue.call(remaining_s=0.1):
+        with pytest.raises(QueueFullError, match="At most 2 calls"), queue.call():
+            pass
+        with pytest.raises(QueueFullError, match="At most 2 calls"), queue.place():
+            pass
 
 
 def test_cancelled_work_never_starts_and_frees_nothing_twice():

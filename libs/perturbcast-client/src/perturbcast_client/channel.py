@@ -2,7 +2,7 @@
 
 Retries are gRPC's: a call that ends with UNAVAILABLE or RESOURCE_EXHAUSTED before its first reply is sent again after
 0.2, 0.8, 3.2 and 8 seconds (each by up to a fifth more or less), never beyond its deadline. A server that knows better
-says so by pushback: how long to wait where its queue is full, never where a request is over a limit.
+says so by pushback: how long to wait where its queue is full, never where a request is over a limit or would be late.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The command ``perturbcast-client``: models, predict, export, stats.
 
-Exit code 0; 1 for what the service refuses or cannot answer, 2 for a wrong command line; one message on stderr.
+Exit code 0; 1 for what is refused, by the service or before it is asked; 2 for a wrong command line; one message on
+stderr.
 """
 
 from __future__ import annotations
@@ -21,12 +22,21 @@ from perturbcast_client import stats
 from perturbcast_client.channel import Tls
 from perturbcast_client.client import Client, connect
 from perturbcast_client.errors import ServiceError
-from perturbcast_client.messages import Condition, ModelRef, Target, Wanted
+from perturbcast_client.messages import Condition, ModelRef, Prediction, Target, Wanted
 
 __all__ = ["main"]
 
 ADDRESS = "127.0.0.1:50051"
 LAYOUTS = ("cell-eval", "scperturbench", "h5ad", "npz")
+# options of one layout -> what its writer calls them
+LAYOUT_OPTIONS = {
+    "cell-eval": {
+        "out_perturbation_key": "perturbation_key",
+        "out_context_key": "context_key",
+        "out_control_label": "control_label",
+    },
+    "scperturbench": {"dataset": "dataset", "method": "method", "unseen": "unseen", "hvg": "highly_variable"},
+}
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:  # noqa: UP045  # the entry point of Python 3.9 too
@@ -54,7 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     at.add_argument("--ca", type=Path, help="TLS with these authorities (PEM)")
     at.add_argument("--certificate", type=Path, help="certificate of this client (PEM), for mutual TLS")
     at.add_argument("--key", type=Path, help="its key (PEM)")
-    at.add_argument("--timeout", type=float, default=60.0, help="deadline of a call, seconds (60)")
+    at.add_argument(
+        "--timeout", type=float, help="deadline of a call, seconds (60; 3600 for all conditions of predict or export)"
+    )
 
     asked = argparse.ArgumentParser(add_help=False)
     asked.add_argument("model", help="NAME, NAME@ALIAS or NAME/VERSION")
@@ -72,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     models.set_defaults(run=_models)
 
     predict = commands.add_parser("predict", parents=[service, asked], help="mean responses of conditions")
-    predict.add_argument("--level", type=float, default=0.0, help="interval level, one of the model's")
+    predict.add_argument("--level", type=float, default=0.0, help="show intervals too; the level is one of the model's")
     predict.add_argument("--top", type=int, default=10, help="genes to print per condition (10)")
     predict.add_argument("--out", type=Path, help="write every gene to this .npz instead of printing the top ones")
     predict.set_defaults(run=_predict)
@@ -90,12 +102,12 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--perturbation-key", default="perturbation", help="obs column of the controls file")
     export.add_argument("--context-key", default="context", help="obs column of the controls file; '' for one context")
     export.add_argument("--control-label", default="control", help="label of control cells in the controls file")
-    export.add_argument("--out-perturbation-key", default="target_gene", help="cell-eval: obs column to write")
-    export.add_argument("--out-context-key", default="cell_type", help="cell-eval: obs column to write")
-    export.add_argument("--out-control-label", default="non-targeting", help="cell-eval: label to write")
+    export.add_argument("--out-perturbation-key", help="cell-eval: obs column to write (target_gene)")
+    export.add_argument("--out-context-key", help="cell-eval: obs column to write (cell_type)")
+    export.add_argument("--out-control-label", help="cell-eval: label to write (non-targeting)")
     export.add_argument("--dataset", help="scperturbench: name of the dataset")
-    export.add_argument("--method", default="perturbcast", help="scperturbench: name of the method")
-    export.add_argument("--unseen", action="store_true", help="scperturbench: o.o.d instead of i.i.d")
+    export.add_argument("--method", help="scperturbench: name of the method (perturbcast)")
+    export.add_argument("--unseen", action="store_true", default=None, help="scperturbench: o.o.d instead of i.i.d")
     export.add_argument("--hvg", type=int, help="scperturbench: the number in hvg{n}; the file's genes by default")
     export.set_defaults(run=_export)
 
@@ -110,7 +122,8 @@ def _connect(given: argparse.Namespace) -> Client:
     files = (given.ca, given.certificate, given.key)
     tls = Tls(*files) if given.tls or any(files) else None
     token = given.token_file.read_text().strip() if given.token_file else ""
-    return connect(given.address, tls=tls, token=token, timeout_s=given.timeout)
+    times = {} if given.timeout is None else {"timeout_s": given.timeout, "stream_timeout_s": given.timeout}
+    return connect(given.address, tls=tls, token=token, **times)
 
 
 def _reference(text: str) -> ModelRef:
@@ -175,6 +188,8 @@ def _row(row: dict[Any, Any]) -> Condition:
 
 
 def _models(given: argparse.Namespace) -> None:
+    if given.genes and not given.model:
+        raise ValueError("--genes: the genes of one model are listed; none was named. Name it: models NAME --genes.")
     with _connect(given) as client:
         if given.model:
             infos = [client.get_model(_reference(given.model), include_genes=given.genes)]
@@ -209,7 +224,7 @@ def _predict(given: argparse.Namespace) -> None:
                 for note in reply.notes[i]:
                     print(f"  note: {note}")
                 for gene, delta in reply.top_genes[i] if top else ():
-                    print(f"  {gene:<16} {delta:+.4f}")
+                    print(f"  {gene:<16} {delta:+.4f}{_interval(reply, i, info.genes.index(gene))}")
         return
     names = ["delta", "variance", *(["lower", "upper"] if given.level else [])]
     arrays = {name: np.concatenate([getattr(reply, name) for reply in replies]) for name in names}
@@ -222,11 +237,19 @@ def _predict(given: argparse.Namespace) -> None:
     if len(scores) == len(replies):  # a model may give none
         arrays["ood_score"] = np.concatenate(scores)
     arrays["fingerprint"] = np.array(replies[0].fingerprint)
+    given.out.parent.mkdir(parents=True, exist_ok=True)
     beside = given.out.with_name(f".{given.out.stem}.partial.npz")
     with beside.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stubs take the names for options
     beside.replace(given.out)
     print(f"{len(conditions)} conditions in {given.out}")
+
+
+def _interval(reply: Prediction, row: int, column: int) -> str:
+    """The ends of an element's interval as text; none where no interval was asked for."""
+    if reply.lower is None or reply.upper is None:
+        return ""
+    return f"  [{reply.lower[row, column]:+.4f}, {reply.upper[row, column]:+.4f}]"
 
 
 def _export(given: argparse.Namespace) -> None:
@@ -237,12 +260,11 @@ def _export(given: argparse.Namespace) -> None:
             f"export reads and writes .h5ad; {error.name} is not installed. "
             "Run pip install 'perturbcast-client[anndata]'."
         ) from error
-    if given.layout == "scperturbench" and not given.dataset:
-        raise ValueError("--dataset: the layout scperturbench begins with the name of the dataset; none was given.")
+    options = _layout_options(given)
     conditions = _conditions(given)
     if given.layout == "scperturbench":
         names = {name for condition in conditions for name in (condition.perturbation, condition.context)}
-        harness.check_file_names([given.dataset, given.method, *sorted(names)])  # before anything is asked
+        harness.check_file_names([options["dataset"], options["method"], *sorted(names)])  # before anything is asked
     screen = harness.read_screen(
         given.controls,
         perturbation_key=given.perturbation_key,
@@ -255,28 +277,38 @@ def _export(given: argparse.Namespace) -> None:
             client, _reference(given.model), screen, conditions, cells=given.cells, seed=given.seed
         )
         if given.layout == "cell-eval":
-            count = harness.write_cell_eval(
-                cells,
-                screen,
-                given.out,
-                perturbation_key=given.out_perturbation_key,
-                context_key=given.out_context_key,
-                control_label=given.out_control_label,
-            )
+            count = harness.write_cell_eval(cells, screen, given.out, **options)
         elif given.layout == "scperturbench":
             count = harness.write_scperturbench(
-                cells,
-                screen,
-                given.out,
-                dataset=given.dataset,
-                method=given.method,
-                unseen=given.unseen,
-                highly_variable=given.hvg or len(screen.genes),
+                cells, screen, given.out, **{"highly_variable": len(screen.genes), **options}
             )
         else:
             write = harness.write_h5ad if given.layout == "h5ad" else harness.write_npz
             count = write(cells, screen, given.out)
     print(f"{count} conditions in {given.out}")
+
+
+def _layout_options(given: argparse.Namespace) -> dict[str, Any]:
+    """What the layout's writer is told; an option of another layout is refused."""
+    options = {}
+    for layout, names in LAYOUT_OPTIONS.items():
+        for name, argument in names.items():
+            value = getattr(given, name)
+            if value is None:
+                continue
+            if layout != given.layout:
+                raise ValueError(
+                    f"--{name.replace('_', '-')}: an option of the layout {layout}; the layout is {given.layout}. "
+                    "Leave it out."
+                )
+            options[argument] = value
+    if given.layout != "scperturbench":
+        return options
+    if not given.dataset:
+        raise ValueError("--dataset: the layout scperturbench begins with the name of the dataset; none was given.")
+    if given.hvg is not None and given.hvg < 1:
+        raise ValueError(f"--hvg: a number of genes, at least 1; got {given.hvg}. Leave it out for the file's genes.")
+    return {"method": "perturbcast", "unseen": False, **options}
 
 
 def _stats(given: argparse.Namespace) -> None:

@@ -58,7 +58,7 @@ class UnansweredError(ServiceError):
 
 
 class ResourceExhaustedError(ServiceError):
-    """RESOURCE_EXHAUSTED: over a limit, or the queue is full (then ``retry_after_s`` is set)."""
+    """RESOURCE_EXHAUSTED: over a limit; or the queue is full or longer than the deadline (``retry_after_s`` is set)."""
 
 
 class DeadlineError(ServiceError, TimeoutError):
@@ -89,10 +89,16 @@ _CLASSES: dict[grpc.StatusCode, type[ServiceError]] = {
 }
 
 
-def trailing_metadata(status: grpc.StatusCode, retry_after_s: float | None) -> tuple[tuple[str, str], ...]:
-    """What a server sends along with a refusal: when to ask again, for a person and for gRPC's own retries."""
+def trailing_metadata(
+    status: grpc.StatusCode, retry_after_s: float | None, *, remaining_s: float | None = None
+) -> tuple[tuple[str, str], ...]:
+    """What a server sends along with a refusal: when to ask again, for a person and for gRPC's own retries.
+
+    gRPC would wait for a time beyond the call's deadline (``remaining_s`` from now), and then tell of the deadline.
+    """
     if retry_after_s is not None:
-        return ((RETRY_AFTER, f"{retry_after_s:g}"), (PUSHBACK, str(round(retry_after_s * 1000))))
+        late = remaining_s is not None and retry_after_s >= remaining_s
+        return ((RETRY_AFTER, f"{retry_after_s:g}"), (PUSHBACK, "-1" if late else str(round(retry_after_s * 1000))))
     if status is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return ((PUSHBACK, "-1"),)  # over a limit: the same request would be over it again
     return ()

@@ -17,13 +17,18 @@ def read(address: str) -> dict[str, float]:
     """The service's numbers at ``http://host:port/metrics``.
 
     Raises:
-        OSError: nothing answers there.
-        ValueError: the address is no http address, or what answers is no prediction service.
+        ValueError: the address is no http address, nothing answers there, or what answers is no prediction service.
     """
     if not address.startswith(("http://", "https://")):
         raise ValueError(f"--metrics: an http address; got {address!r}. For example http://127.0.0.1:9464/metrics.")
-    with urllib.request.urlopen(address, timeout=TIMEOUT_S) as reply:
-        text = reply.read().decode()
+    try:
+        with urllib.request.urlopen(address, timeout=TIMEOUT_S) as reply:
+            text = reply.read().decode()
+    except OSError as error:
+        raise ValueError(
+            f"--metrics: the address that 'perturbcast serve --metrics-port' prints; {address} gives no numbers "
+            f"({error}). Start the service with --metrics-port, or name its address."
+        ) from error
     numbers = parse(text)
     if not numbers:
         raise ValueError(f"--metrics: {address} shows nothing of a prediction service. Start one with --metrics-port.")

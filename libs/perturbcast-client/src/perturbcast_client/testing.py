@@ -188,5 +188,7 @@ def _aborting(context: grpc.ServicerContext) -> Iterator[None]:
     try:
         yield
     except ServiceError as error:
-        context.set_trailing_metadata(trailing_metadata(error.status, error.retry_after_s))
+        context.set_trailing_metadata(
+            trailing_metadata(error.status, error.retry_after_s, remaining_s=context.time_remaining())
+        )
         context.abort(error.status, error.message)

@@ -13,13 +13,14 @@
 | ``seen`` | BOOL [condition, 3] | perturbation, context and pair seen in training |
 
 Inputs come raw (``raw_input_contents``) or typed (``contents``); outputs go raw. A parameter that would change the
-answer and is not known here is refused; those in ``HINTS`` change none.
+answer and is not known here is refused, and so is ``interval_level`` where neither ``lower`` nor ``upper`` is named;
+those in ``HINTS`` change none.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -108,7 +109,7 @@ def decode_request(message: pb.ModelInferRequest, info: ModelInfo) -> PredictReq
         genes_sha256=info.genes_sha256 if controls else "",
         wanted=Wanted(
             variance="variance" in wanted,
-            interval_level=_level(message) if {"lower", "upper"} & set(wanted) else 0.0,
+            interval_level=_level(message, wanted),
             expression="expression" in wanted,
         ),
         request_id=message.id,
@@ -150,9 +151,16 @@ def _check_parameters(message: pb.ModelInferRequest) -> None:
             )
 
 
-def _level(message: pb.ModelInferRequest) -> float:
+def _level(message: pb.ModelInferRequest, wanted: Sequence[str]) -> float:
+    """Level of ``lower`` and ``upper``; 0 where neither is wanted."""
+    bounds = "lower" in wanted or "upper" in wanted
     if "interval_level" not in message.parameters:
-        return LEVEL
+        return LEVEL if bounds else 0.0
+    if not bounds:
+        raise ValueError(
+            f"parameters: interval_level is the level of the outputs lower and upper; the request asks for "
+            f"{', '.join(wanted)}. Name lower or upper among its outputs, or leave the level out."
+        )
     parameter = message.parameters["interval_level"]
     if parameter.WhichOneof("parameter_choice") != "double_param":
         raise ValueError("parameters: interval_level is a double_param; got another type. Send a double.")

@@ -11,6 +11,7 @@ import grpc
 from perturbcast_client.messages import ModelRef, Prediction, PredictRequest
 from prediction_service import open_inference
 from prediction_service.answers import Answers, parse
+from prediction_service.arrival import only_message
 from prediction_service.engine import InvalidRequestError, UnknownModelError
 from prediction_service.refusals import guarded
 from prediction_service.wire import open_inference_pb2 as pb
@@ -26,10 +27,12 @@ class OpenInferenceServicer:
 
     Args:
         answers: takes requests to replies.
+        idle_s: seconds that a call may hold its place before its message comes.
     """
 
-    def __init__(self, answers: Answers) -> None:
+    def __init__(self, answers: Answers, *, idle_s: float) -> None:
         self._answers = answers
+        self._idle_s = idle_s
 
     @property
     def handler(self) -> grpc.GenericRpcHandler[bytes, bytes]:
@@ -71,10 +74,10 @@ class OpenInferenceServicer:
         """One request, one reply; a call without a place is refused before its message is taken in."""
 
         async def answer() -> bytes:
-            with self._answers.queue.call():
-                if (data := await context.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]  # its stubs lack it
+            with self._answers.queue.call(remaining_s=context.time_remaining()):
+                data = await only_message(context, kind="ModelInferRequest", idle_s=self._idle_s)
+                with self._answers.queue.pace.work():
                     return await self._infer(data)
-                raise InvalidRequestError("ModelInferRequest: a call brings one message; it brought none. Send it.")
 
         return await guarded(answer, context)
 

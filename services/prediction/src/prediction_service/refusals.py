@@ -39,7 +39,8 @@ async def guarded(answer: Callable[[], Awaitable[T]], context: Any) -> T:
         return await answer()
     except REFUSALS as error:
         status, message = _status(error), str(error)
-        trailing = trailing_metadata(status, error.retry_after_s if isinstance(error, QueueFullError) else None)
+        retry_after_s = error.retry_after_s if isinstance(error, QueueFullError) else None
+        trailing = trailing_metadata(status, retry_after_s, remaining_s=context.time_remaining())
     except Exception:
         # the one place that catches everything: whatever broke, the caller gets an id, the log gets the trace,
         # and the process lives on

@@ -53,6 +53,7 @@ LOG_FORMATS = {
     "json": JsonFormatter(),
 }
 METRICS_HOST = "127.0.0.1"  # names of models and counts of callers are nobody else's business
+LARGEST_MESSAGE = 2**31 - 1
 SERVICES = (codec.SERVICE, open_inference.NAME)
 # calls on their way are told UNAVAILABLE, which clients send again; those that the stop meets are told CANCELLED
 LATECOMERS_S = 0.25
@@ -113,8 +114,14 @@ class ServerConfig:
     idle_s: float = 60.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port <= 65535:
-            raise ValueError(f"A TCP port lies between 0 and 65535; got {self.port}. 0 picks a free one.")
+        for port in (self.port, self.metrics_port or 0):
+            if not 0 <= port <= 65535:
+                raise ValueError(f"A TCP port lies between 0 and 65535; got {port}. 0 picks a free one.")
+        if self.max_message_bytes > LARGEST_MESSAGE:
+            raise ValueError(
+                f"gRPC counts the bytes of a message in 31 bits; max_message_bytes is {self.max_message_bytes}. Give "
+                f"at most {LARGEST_MESSAGE // 2**20} MiB."
+            )
         least = {"workers": 1, "max_concurrent": 1, "max_message_bytes": 1, "grace_s": 0, "idle_s": 0.001}
         for name, bound in least.items():
             if not getattr(self, name) >= bound:
@@ -222,12 +229,12 @@ def run(
 
 def _loader(backend: str, python: Path | None, closing: contextlib.ExitStack) -> Callable[[ModelSource], ServedModel]:
     """What loads a model: into this process, or into a TorchServe that ``closing`` ends."""
-    if backend == "inprocess":
+    if backend == "inprocess" and python is None:
         return lambda source: _served(source, load_model(source["directory"]))
     if backend != "torchserve" or python is None:
         raise ValueError(
             f"A backend is inprocess, or torchserve with the Python of its environment; got {backend!r} and {python}. "
-            "Give --torchserve-python, see services/torchserve/README.md."
+            "Give both --backend torchserve and --torchserve-python (services/torchserve/README.md), or neither."
         )
     add, close = catalog.service("torchserve_backend")(python=python)
     closing.callback(close)
@@ -294,9 +301,8 @@ async def _serve(engine: Engine, config: ServerConfig, watch: RegistryWatch | No
         engine, queue, batch_size=config.max_batch, batch_wait_s=config.batch_wait_ms / 1e3, observe=metrics.batch
     )
     metrics.watch(waiting=lambda: answers.batches.depth, calls=lambda: queue.calls)
-    server.add_generic_rpc_handlers(
-        (Servicer(answers, idle_s=config.idle_s).handler, OpenInferenceServicer(answers).handler)
-    )
+    servicers = (Servicer(answers, idle_s=config.idle_s), OpenInferenceServicer(answers, idle_s=config.idle_s))
+    server.add_generic_rpc_handlers(tuple(servicer.handler for servicer in servicers))
     healthy = health.HealthServicer()
     for service in SERVICES:
         await healthy.set(service, health_pb2.HealthCheckResponse.SERVING)
@@ -348,7 +354,14 @@ def _bind(server: grpc.aio.Server, config: ServerConfig) -> int:
         f"A server needs a port of its own; {config.address} cannot be bound ({{}}). Stop what listens there, or take "
         "another port; 0 picks a free one."
     )
-    family, kind, protocol, _, address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0]
+    try:
+        found = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0]
+    except socket.gaierror as error:
+        raise ValueError(
+            f"A server listens on an address of this machine; {config.host!r} is none ({error.strerror}). "
+            "Give --host 127.0.0.1, or another of its own."
+        ) from error
+    family, kind, protocol, _, address = found
     with socket.socket(family, kind, protocol) as probe:  # gRPC's own error names no reason and logs ten lines
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gRPC does: TIME_WAIT is not busy
         try:

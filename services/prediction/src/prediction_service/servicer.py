@@ -18,9 +18,9 @@ import grpc
 from perturbcast_client import codec
 from perturbcast_client.messages import Prediction, PredictRequest
 from prediction_service.answers import Answers, Timings, parse
+from prediction_service.arrival import idle, only_message
 from prediction_service.engine import InvalidRequestError
 from prediction_service.refusals import guarded
-from prediction_service.work_queue import IdleCallError
 
 __all__ = ["METHODS", "Servicer"]
 
@@ -82,16 +82,10 @@ class Servicer:
         """One request, one reply; a call without a place is refused before its message is taken in."""
 
         async def answer() -> bytes:
-            with self._queue.call():
-                # not by the iterator: one that is left before its end is tidied up by a task of its own
-                try:
-                    async with asyncio.timeout(self._idle_s):
-                        data = await context.read()
-                except TimeoutError as error:
-                    raise self._idle() from error
-                if data is not grpc.aio.EOF:  # type: ignore[attr-defined]  # its stubs lack it
+            with self._queue.call(remaining_s=context.time_remaining()):
+                data = await only_message(context, kind="PredictRequest", idle_s=self._idle_s)
+                with self._queue.pace.work():
                     return await self._answer(data)
-                raise InvalidRequestError("PredictRequest: a call brings one message; this one brought none. Send it.")
 
         return await guarded(answer, context)
 
@@ -100,7 +94,7 @@ class Servicer:
         with contextlib.ExitStack() as place:
 
             async def enter() -> None:
-                place.enter_context(self._queue.call())
+                place.enter_context(self._queue.place())
 
             await guarded(enter, context)
             room = asyncio.Semaphore(AHEAD)
@@ -142,17 +136,11 @@ class Servicer:
             while not coming.done():
                 left = last() + self._idle_s - clock()
                 if left <= 0:
-                    raise self._idle()
+                    raise idle(self._idle_s)
                 await asyncio.wait({coming}, timeout=left)
             return await coming
         finally:
             coming.cancel()
-
-    def _idle(self) -> IdleCallError:
-        return IdleCallError(
-            f"A call holds one of few places; this one sent no message for {self._idle_s:g} s. Close a stream that has "
-            "nothing to ask, and open another when it has."
-        )
 
     async def _answer(self, data: bytes) -> bytes:
         return await self._answers.answer(data, self._decode, _encode)

@@ -1,4 +1,7 @@
-"""Bounds what waits and what runs: a fixed number of threads, a fixed number of calls, in order of arrival."""
+"""Bounds what waits and what runs: a fixed number of threads, a fixed number of calls, in order of arrival.
+
+A call whose deadline would pass before its turn is not let in.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
-__all__ = ["DrainingError", "IdleCallError", "QueueFullError", "WorkQueue"]
+from prediction_service.pace import Pace
+
+__all__ = ["DrainingError", "IdleCallError", "QueueFullError", "QueueTooLongError", "WorkQueue"]
 
 T = TypeVar("T")
-SMOOTHING = 0.1  # weight of the newest piece of work in the running mean of their durations
 
 
 class QueueFullError(RuntimeError):
@@ -26,6 +30,10 @@ class QueueFullError(RuntimeError):
     def __init__(self, message: str, *, retry_after_s: int) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class QueueTooLongError(QueueFullError):
+    """There is a place, and the call's deadline would pass before its turn."""
 
 
 class Start(Protocol):
@@ -49,6 +57,9 @@ class WorkQueue:
         workers: pieces of work that run at the same time.
         capacity: calls that are let in at the same time, waiting and running; a stream is one call.
         clock: seconds that only grow.
+
+    Attributes:
+        pace: how fast requests are answered; told by whoever answers them.
     """
 
     def __init__(self, *, workers: int, capacity: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -57,9 +68,8 @@ class WorkQueue:
                 f"A queue has at least one worker and room for each; got {workers} workers and room for {capacity}. "
                 "Raise max_concurrent."
             )
-        self._workers = workers
         self._capacity = capacity
-        self._clock = clock
+        self.pace = Pace(clock=clock)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="predict")
         # waiting happens here and not in the executor, whose queue would keep the bytes of cancelled calls
         self._free = asyncio.Semaphore(workers)
@@ -68,25 +78,58 @@ class WorkQueue:
         self._idle = asyncio.Event()
         self._idle.set()
         self._draining = False
-        self._mean_s = 0.0
 
     @contextlib.contextmanager
-    def call(self) -> Iterator[None]:
-        """Let one call in for the length of the block.
+    def call(self, *, remaining_s: float | None = None) -> Iterator[None]:
+        """Let a call of one request in for the length of the block.
+
+        Args:
+            remaining_s: seconds until its deadline; None without one.
 
         Raises:
             QueueFullError: ``capacity`` calls are inside.
+            QueueTooLongError: those ahead of it take longer than ``remaining_s``.
             DrainingError: ``drain`` was called.
         """
+        self._check_room()
+        self._check_time(remaining_s)
+        with self._inside_it(), self.pace.request():
+            yield
+
+    @contextlib.contextmanager
+    def place(self) -> Iterator[None]:
+        """As ``call``, for a stream: its deadline is for all its requests, and how many these are nobody knows yet.
+
+        It is ahead of nobody: its requests take turns with those of the calls.
+        """
+        self._check_room()
+        with self._inside_it():
+            yield
+
+    def _check_room(self) -> None:
         if self._draining:
             raise DrainingError("This server is shutting down and takes no new requests. Ask again, or another server.")
         if self._inside >= self._capacity:
-            retry_after_s = max(1, math.ceil(self._mean_s * self._inside / self._workers))
+            retry_after_s = max(1, math.ceil(self.pace.expected_s))
             raise QueueFullError(
                 f"At most {self._capacity} calls are answered at the same time on this server; all places are taken. "
                 f"Ask again in {retry_after_s} s.",
                 retry_after_s=retry_after_s,
             )
+
+    def _check_time(self, remaining_s: float | None) -> None:
+        if remaining_s is None or (expected_s := self.pace.expected_s) <= remaining_s:
+            return
+        retry_after_s = max(1, math.ceil(expected_s - remaining_s))
+        raise QueueTooLongError(
+            f"A call is let in where its deadline leaves time for those before it; {remaining_s:.2f} s are left of it, "
+            f"and with {self.pace.ahead} before it about {expected_s:.2f} s are needed. Ask again in "
+            f"{retry_after_s} s, or give it a longer deadline.",
+            retry_after_s=retry_after_s,
+        )
+
+    @contextlib.contextmanager
+    def _inside_it(self) -> Iterator[None]:
         self._inside += 1
         self._entered += 1
         self._idle.clear()
@@ -126,16 +169,10 @@ class WorkQueue:
 
         def start(work: Callable[[], T], /) -> Awaitable[T]:
             nonlocal used
-            started = self._clock()
-
-            def finished() -> None:
-                self._mean_s += SMOOTHING * (self._clock() - started - self._mean_s)
-                self._free.release()
-
             submitted = self._threads.submit(work)
             used = True
             # the thread's own end frees its place: a cancelled call leaves work behind that still runs
-            submitted.add_done_callback(lambda _: loop.call_soon_threadsafe(finished))
+            submitted.add_done_callback(lambda _: loop.call_soon_threadsafe(self._free.release))
             return asyncio.wrap_future(submitted)
 
         try:

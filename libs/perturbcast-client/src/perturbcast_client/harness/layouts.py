@@ -97,7 +97,8 @@ def write_h5ad(predictions: Iterable[PredictedCells], screen: Screen, path: Path
 
 
 def write_npz(predictions: Iterable[PredictedCells], screen: Screen, path: Path) -> int:
-    """``cells`` [condition, cell, gene], ``delta`` [condition, gene] and their labels; the number of conditions."""
+    """``cells`` [condition, cell, gene], ``delta`` [condition, gene], their labels and what is said of each in ``seen``
+    and ``notes``, and which ``model`` answered; the number of conditions."""
     made = list(predictions)
     with _replacing(path) as beside:
         np.savez_compressed(
@@ -108,6 +109,8 @@ def write_npz(predictions: Iterable[PredictedCells], screen: Screen, path: Path)
             context=np.array([p.condition.context for p in made]),
             genes=np.array(screen.genes),
             seen=np.array([[p.seen.perturbation, p.seen.context, p.seen.pair] for p in made]),
+            notes=np.array([_noted(p) for p in made]),
+            model=np.array(sorted({p.model for p in made})),
             fingerprint=np.array(sorted({p.fingerprint for p in made})),
         )
     return len(made)
@@ -136,10 +139,15 @@ def _provenance(made: list[PredictedCells]) -> dict[str, Any]:
                 "perturbation": [p.seen.perturbation for p in made],
                 "context": [p.seen.context for p in made],
                 "pair": [p.seen.pair for p in made],
-                "notes": ["; ".join(p.notes) for p in made],
+                "notes": [_noted(p) for p in made],
             }
         ),
     }
+
+
+def _noted(p: PredictedCells) -> str:
+    """The notes of a condition as one text; empty where there are none."""
+    return "; ".join(p.notes)
 
 
 def check_file_names(names: Iterable[str]) -> None:

@@ -69,6 +69,10 @@ def command(
     """
     if not model:
         raise UsageError("A server answers for at least one model; none was named. Add --model models:/NAME@champion.")
+    if not watch >= 0:
+        raise UsageError(
+            f"The registry is looked at every so many seconds, 0 for never; got {watch:g}. Give 0 or more."
+        )
     run = catalog.service("prediction")
     follows = watch > 0 and any("@" in address for address in model)
     run(
