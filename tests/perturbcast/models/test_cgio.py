@@ -270,6 +270,17 @@ def test_prediction_is_in_batches_of_bounded_size(train, monkeypatch):
     assert sizes == described == [8, 8, 6], "11 features of each gene are a row's, so that they come in batches too"
 
 
+def test_training_describes_a_batch_at_a_time(train, monkeypatch):
+    """Rows of 11 features per gene are made for a batch and for few validation conditions, never for all of train."""
+    from perturbcast.models.cross_fitting import Descriptions
+
+    held = Validation(effects=train.effects, metric="m", values=lambda d: np.abs(d).mean(axis=1), loss=float)
+    sizes, describe = [], Descriptions.__call__
+    monkeypatch.setattr(Descriptions, "__call__", lambda self, rows: sizes.append(len(rows)) or describe(self, rows))
+    fit(dataclasses.replace(train, validation=held), over="additive", batch=4, steps=6, every=3)
+    assert sizes == [8, 1, 4, 4, 4, 8, 1, 4, 4, 4, 8, 1], "nine conditions, by eight where validation is looked at"
+
+
 def test_a_second_question_fits_and_builds_nothing_again(train, monkeypatch):
     from perturbcast.models import additive
 
