@@ -205,6 +205,17 @@ def test_two_targets_have_two_embeddings_and_two_predictions(train, graphs):
     assert min(np.abs(one - two).max(), np.abs(two - three).max()) > 1e-3
 
 
+@pytest.mark.parametrize("gate", ["scalar", "node", "lowrank", "mlp"])
+def test_gates_of_the_whole_model_move_in_ten_steps(train, gate):
+    """Its heads start at zero, so that nothing before them has a gradient at the first step."""
+    model = fit(train, graphs="net", gate=gate, steps=10, weight_decay=0.0)
+    begun = model._network(seed=int(np.random.default_rng(0).integers(2**31)))
+    before = {name: value for name, value in begun.named_parameters() if ".gate." in name}
+    assert before
+    for name, value in model._network(member=0).named_parameters():
+        assert name not in before or (value - before[name]).abs().max() > 1e-4, name
+
+
 def test_a_target_that_was_never_perturbed_uses_no_untrained_row(train):
     """With features there is no row per perturbation; with ids an unknown one adds nothing and is named."""
     assert fit(train).ids == []
