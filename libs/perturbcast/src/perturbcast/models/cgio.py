@@ -214,11 +214,13 @@ class Model:
 
         def rows(index: np.ndarray) -> dict[str, torch.Tensor]:
             asked = [effects.conditions[i] for i in index]
-            return untrained._rows(asked, effects.control[index], described(index)) | {
+            built = untrained._rows(asked, effects.control[index], described(index)) | {
                 "target": _tensor(effects.delta[index] / scale),
                 "error": _tensor(effects.error[index] / scale**2),
                 "weight": _tensor(weight[index]),
             }
+            # torch's own memory begins at 64 bytes, numpy's anywhere: the last bit of a product depends on it
+            return {name: value.clone() for name, value in built.items()}
 
         def loss(network: torch.nn.Module, batch: Any) -> torch.Tensor:
             mean, variance = network(batch)
