@@ -94,11 +94,9 @@ def train_bare(task: Any) -> None:
     adam = torch.optim.AdamW(task.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, settings.steps)
     task.network.train()
-    tensors = task.rows.tensors
-    n_rows = len(next(iter(tensors.values())))
     for step in range(settings.steps):
-        at = torch.from_numpy(rows_of_step(step, seed=task.seed, rows=n_rows, size=settings.batch))
-        loss = task.loss(task.network, {name: tensor[at] for name, tensor in tensors.items()})
+        at = rows_of_step(step, seed=task.seed, rows=task.rows.count, size=settings.batch)
+        loss = task.loss(task.network, task.rows.build(at))
         adam.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(task.network.parameters(), settings.clip)

@@ -205,6 +205,17 @@ def test_two_targets_have_two_embeddings_and_two_predictions(train, graphs):
     assert min(np.abs(one - two).max(), np.abs(two - three).max()) > 1e-3
 
 
+@pytest.mark.parametrize("gate", ["scalar", "node", "lowrank", "mlp"])
+def test_gates_of_the_whole_model_move_in_ten_steps(train, gate):
+    """Its heads start at zero, so that nothing before them has a gradient at the first step."""
+    model = fit(train, graphs="net", gate=gate, steps=10, weight_decay=0.0)
+    begun = model._network(seed=int(np.random.default_rng(0).integers(2**31)))
+    before = {name: value for name, value in begun.named_parameters() if ".gate." in name}
+    assert before
+    for name, value in model._network(member=0).named_parameters():
+        assert name not in before or (value - before[name]).abs().max() > 1e-4, name
+
+
 def test_a_target_that_was_never_perturbed_uses_no_untrained_row(train):
     """With features there is no row per perturbation; with ids an unknown one adds nothing and is named."""
     assert fit(train).ids == []
@@ -268,6 +279,17 @@ def test_prediction_is_in_batches_of_bounded_size(train, monkeypatch):
     monkeypatch.setattr(Among, "__call__", lambda *a, **k: described.append(len(a[1])) or describe(*a, **k))
     ask(model, *["G0"] * 22)
     assert sizes == described == [8, 8, 6], "11 features of each gene are a row's, so that they come in batches too"
+
+
+def test_training_describes_a_batch_at_a_time(train, monkeypatch):
+    """Rows of 11 features per gene are made for a batch and for few validation conditions, never for all of train."""
+    from perturbcast.models.cross_fitting import Descriptions
+
+    held = Validation(effects=train.effects, metric="m", values=lambda d: np.abs(d).mean(axis=1), loss=float)
+    sizes, describe = [], Descriptions.__call__
+    monkeypatch.setattr(Descriptions, "__call__", lambda self, rows: sizes.append(len(rows)) or describe(self, rows))
+    fit(dataclasses.replace(train, validation=held), over="additive", batch=4, steps=6, every=3)
+    assert sizes == [8, 1, 4, 4, 4, 8, 1, 4, 4, 4, 8, 1], "nine conditions, by eight where validation is looked at"
 
 
 def test_a_second_question_fits_and_builds_nothing_again(train, monkeypatch):

@@ -39,12 +39,27 @@ def test_where_nothing_would_be_left_only_the_condition_itself_is_hidden():
 def test_the_base_of_a_train_condition_does_not_know_it(make_train):
     deltas = {("A", "x"): [1.0, 0.0], ("A", "y"): [3.0, 0.0], ("B", "x"): [0.0, 2.0]}
     train = make_train(deltas)
-    described = describe_train(make_describer(), train.effects, axes=("context",))
+    described = describe_train(make_describer(), train.effects, axes=("context",))(np.arange(3))
     np.testing.assert_allclose(described.base[0], [3.0, 0.0], err_msg="A in x is told by A in y")
     other = make_train(deltas | {("A", "x"): [9.0, 9.0]})
-    again = describe_train(make_describer(), other.effects, axes=("context",))
+    again = describe_train(make_describer(), other.effects, axes=("context",))(np.arange(3))
     np.testing.assert_array_equal(again.base[0], described.base[0])
     np.testing.assert_array_equal(again.features[0], described.features[0])
+
+
+@pytest.mark.parametrize("over", ["", "random_effects"])
+def test_conditions_are_described_alike_in_any_company(make_train, over):
+    """Of several hidden groups, to the last bit: a batch of training is what all rows at once would be."""
+    rng = np.random.default_rng(0)
+    train = make_train({(name, context): rng.normal(size=3) for name in "ABC" for context in "xyz"})
+    described = describe_train(make_describer(over=over), train.effects, axes=("context",))
+    assert len(described.levels) == 3
+    whole, some = described(np.arange(9)), described(np.array([7, 0, 4]))
+    for name in ("base", "features"):
+        np.testing.assert_array_equal(getattr(some, name), getattr(whole, name)[[7, 0, 4]])
+    assert some.notes == tuple(whole.notes[i] for i in (7, 0, 4))
+    assert np.abs(whole.features[0, :, 4] - whole.features[4, :, 4]).min() > 1e-3, "each of its own group's means"
+    assert whole.base.any() == bool(over)
 
 
 def test_features_say_which_targets_were_seen_alone_and_with_which_sign(make_train):

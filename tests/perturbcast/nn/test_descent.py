@@ -22,7 +22,7 @@ def make_task(*, rows=10, score=None, settings=SETTINGS, target=1.0, seed=0):
 
     return Task(
         network=network,
-        rows=Rows(tensors={"x": x}),
+        rows=Rows(count=len(x), build=lambda at: {"x": x[at]}),
         loss=loss,
         score=score,
         metric="rmse",
@@ -59,6 +59,18 @@ def test_a_stream_goes_on_from_its_position():
     second = Batches(seed=1, rows=10, size=4, steps=6)
     second.load_state_dict(first.state_dict())
     assert begun + [batch.tolist() for batch in second] == whole
+
+
+def test_the_digest_of_rows_holds_every_row_and_its_name():
+    x = torch.arange(40.0).reshape(20, 2)
+    digests = [Rows(count=20, build=lambda at: {"x": x[at]}).digest() for _ in range(2)]
+    for row in (3, 18):
+        other = x.clone()
+        other[row, 1] += 1
+        digests.append(Rows(count=20, build=lambda at, other=other: {"x": other[at]}).digest())
+    digests.append(Rows(count=20, build=lambda at: {"y": x[at]}).digest())
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 4
 
 
 def test_rate_warms_up_and_falls_along_a_cosine_to_nothing():

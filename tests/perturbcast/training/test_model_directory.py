@@ -133,3 +133,38 @@ def test_a_full_disk_says_what_had_no_room_and_leaves_the_model_before(make_mode
         save_model(make_model("control"), tmp_path / "m")
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
     assert load_model(tmp_path / "m").fingerprint == before.fingerprint
+
+
+def test_genes_in_another_order_are_refused_unless_they_are_mapped_by_name(make_model, tmp_path):
+    """The answer of each gene is the same to the last bit, wherever its column stands."""
+    own = save_model(make_model(), tmp_path / "m")
+    assert load_model(tmp_path / "m", genes=own.genes).genes == own.genes
+    turned = own.genes[::-1]
+    with pytest.raises(ValueError, match=r"order of the model; column 0 is 'G5', the model's is 'G0'\. .*by_name=True"):
+        load_model(tmp_path / "m", genes=turned)
+    with pytest.raises(ValueError, match=r"there are 7 columns, the model has 6"):
+        load_model(tmp_path / "m", genes=(*own.genes, "x"))
+    context = next(iter(own.control_means))
+    asked = [Condition("G0", "new"), Condition("G3", context)]
+    mean = np.arange(6.0) / 3
+    expected = own.predict(asked, control_means={"new": mean})
+    for given in (own.genes, turned, ("G4", "x", "G0", "G5", "G1", "y", "G3", "G2")):
+        model = load_model(tmp_path / "m", genes=given, by_name=True)
+        columns = {gene: float(value) for gene, value in zip(own.genes, mean, strict=True)}
+        found = model.predict(asked, control_means={"new": np.array([columns.get(gene, 99.0) for gene in given])})
+        assert found.genes == model.genes == tuple(gene for gene in given if gene in own.genes)
+        back = [found.genes.index(gene) for gene in own.genes]
+        for name in ("delta", "variance", "control", "mean"):
+            np.testing.assert_array_equal(getattr(found, name)[:, back], getattr(expected, name))
+        np.testing.assert_array_equal(found.intervals[0.5][:, back], expected.intervals[0.5])
+        np.testing.assert_array_equal(found.ood_score, expected.ood_score)
+    with pytest.raises(ValueError, match=r"loaded with \(8\); that of 'new' has shape \(6,\)"):
+        model.predict(asked, control_means={"new": mean})
+
+
+def test_mapping_by_name_names_the_genes_that_are_missing(make_model, tmp_path):
+    save_model(make_model(), tmp_path / "m")
+    with pytest.raises(ValueError, match=r"every gene of the model; 2 of 6 are missing, first G1, G4\. Add them"):
+        load_model(tmp_path / "m", genes=["G0", "G2", "G3", "G5", "g1"], by_name=True)
+    with pytest.raises(ValueError, match="by_name without genes"):
+        load_model(tmp_path / "m", by_name=True)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from perturbcast import schema
 from perturbcast.errors import UnanswerableError
+from perturbcast.stores.gene_order import columns_by_name
 from perturbcast_client.messages import ControlCells, ModelInfo, PredictRequest, Target, largest_expression
 from prediction_service.limits import Limits
 from prediction_service.served_model import ServedModel
@@ -161,14 +162,10 @@ def _columns(request: PredictRequest, info: ModelInfo) -> NDArray[np.intp] | sli
                 f"{request.genes_sha256!r}. Send the gene list, or bring the columns into the model's order."
             )
         return slice(None)
-    position = {gene: i for i, gene in enumerate(request.genes)}
-    missing = [gene for gene in info.genes if gene not in position]
-    if missing:
-        raise InvalidRequestError(
-            f"genes: control cells hold every gene of the model; {len(missing)} of {info.gene_count} are missing, "
-            f"first {', '.join(missing[:5])}. Add them (GetModel with include_genes lists all)."
-        )
-    return np.array([position[gene] for gene in info.genes], dtype=np.intp)
+    try:
+        return columns_by_name(info.genes, request.genes)
+    except ValueError as error:
+        raise InvalidRequestError(f"genes: {error} GetModel with include_genes lists the model's.") from error
 
 
 def _mean(

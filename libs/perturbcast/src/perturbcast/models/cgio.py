@@ -208,12 +208,19 @@ class Model:
             raise ValueError("cgio is fitted on train conditions; there are none. Give a split that has some.")
         untrained = cls._untrained(train, effects, config, generator=generator)
         described = describe_train(untrained.describer, effects, axes=train.ood_axes)
-        rows = untrained._rows(effects.conditions, effects.control, described)
         scale = untrained.describer.scale
-        rows["target"] = _tensor(effects.delta / scale)
-        rows["error"] = _tensor(effects.error / scale**2)
         combination = np.array([c.is_combination for c in effects.conditions])
-        rows["weight"] = _tensor(np.where(combination, config.combination_weight, 1.0))
+        weight = np.where(combination, config.combination_weight, 1.0)
+
+        def rows(index: np.ndarray) -> dict[str, torch.Tensor]:
+            asked = [effects.conditions[i] for i in index]
+            built = untrained._rows(asked, effects.control[index], described(index)) | {
+                "target": _tensor(effects.delta[index] / scale),
+                "error": _tensor(effects.error[index] / scale**2),
+                "weight": _tensor(weight[index]),
+            }
+            # torch's own memory begins at 64 bytes, numpy's anywhere: the last bit of a product depends on it
+            return {name: value.clone() for name, value in built.items()}
 
         def loss(network: torch.nn.Module, batch: Any) -> torch.Tensor:
             mean, variance = network(batch)
@@ -230,7 +237,7 @@ class Model:
             learn(
                 descent.Task(
                     network=network,
-                    rows=Rows(tensors=rows),
+                    rows=Rows(count=len(effects.conditions), build=rows),
                     loss=loss,
                     score=untrained._validation(train),
                     metric="" if train.validation is None else train.validation.metric,
@@ -329,6 +336,10 @@ class Model:
         )
 
     @functools.cached_property
+    def _mean_control(self) -> np.ndarray:
+        return np.asarray(self.control.mean(axis=0))
+
+    @functools.cached_property
     def _place(self) -> dict[str, int]:
         return {gene: i for i, gene in enumerate(self.genes)}
 
@@ -355,17 +366,21 @@ class Model:
         import torch
 
         held = train.validation
-        described = self._described(held.effects.conditions, held.effects.control)
-        parts = [slice(i, i + ROWS_AT_ONCE) for i in range(0, len(held.effects.conditions), ROWS_AT_ONCE)]
-        rows = [self._rows(held.effects.conditions[p], held.effects.control[p], _part(described, p)) for p in parts]
+        asked, control = held.effects.conditions, held.effects.control
+        described = self._described.hold(asked, control)
+        every = np.arange(len(asked))
+        parts = [every[i : i + ROWS_AT_ONCE] for i in range(0, len(asked), ROWS_AT_ONCE)]
         scale = self.describer.scale
 
         def score(network: torch.nn.Module) -> tuple[float, float]:
             device = next(network.parameters()).device
             training = network.training
             network.eval()
+            means = []
             with torch.no_grad():
-                means = [network({k: v.to(device) for k, v in row.items()})[0].float().cpu().numpy() for row in rows]
+                for part in parts:
+                    rows = self._rows([asked[i] for i in part], control[part], described(part))
+                    means.append(network({k: v.to(device) for k, v in rows.items()})[0].float().cpu().numpy())
             network.train(training)
             return held.score(np.concatenate(means) * scale)
 
@@ -391,7 +406,7 @@ class Model:
             "dose": dose,
             "ids": ids,
             "contexts": contexts,
-            "profile": (control - self.control.mean(axis=0)) / self.describer.spread,
+            "profile": (control - self._mean_control) / self.describer.spread,
             "features": described.features,
             "base": described.base,
         }
@@ -482,10 +497,6 @@ def _tensor(array: np.ndarray) -> torch.Tensor:
     import torch
 
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
-
-
-def _part(described: Described, part: slice) -> Described:
-    return Described(base=described.base[part], features=described.features[part], notes=described.notes[part])
 
 
 def _encoder(train: TrainingSet, config: Config) -> tuple[dict[str, Any], np.ndarray, np.ndarray, np.ndarray]:

@@ -28,7 +28,16 @@ from perturbcast.models.interface import ResponseModel, TrainingSet
 from perturbcast.schema import Condition
 from perturbcast.stores import Effects
 
-__all__ = ["N_FEATURES", "Among", "Described", "Describer", "describe_train", "hidden_groups", "visible"]
+__all__ = [
+    "N_FEATURES",
+    "Among",
+    "Described",
+    "Describer",
+    "Descriptions",
+    "describe_train",
+    "hidden_groups",
+    "visible",
+]
 
 N_FEATURES = 11
 MOST_GROUPS = 64  # a screen of hundreds of perturbations is not described by hundreds of fits of the base
@@ -39,7 +48,7 @@ class Described:
     """Conditions as a model sees them.
 
     Attributes:
-        base: [condition, gene] prediction of the base, in units of ``scale``; 0 without one.
+        base: [condition, gene] float32, prediction of the base, in units of ``scale``; 0 without one.
         features: [condition, gene, F] float32.
         notes: per condition, what the base says about itself.
     """
@@ -47,6 +56,57 @@ class Described:
     base: np.ndarray
     features: np.ndarray
     notes: tuple[tuple[str, ...], ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Descriptions:
+    """Conditions that are described when they are asked for, by row number.
+
+    Of the features of a gene only those of the base are held, two of them; the others take less to make than to keep.
+
+    Attributes:
+        conditions: C conditions, with their control means ``control`` [C, gene].
+        base: [C, gene] float32, in units of ``scale``, and the sd ``deviation`` that it states; None without a base.
+        coverage: [C, 4], see ``Among``.
+        levels: [group, 3, gene] mean control, mean and sd of the effects that a group's rows are described from.
+        group: [C] which of these groups a row is of.
+        notes: per condition, what the base says about itself.
+    """
+
+    describer: Describer
+    genes: tuple[str, ...]
+    conditions: Sequence[Condition]
+    control: np.ndarray
+    base: np.ndarray | None
+    deviation: np.ndarray | None
+    coverage: np.ndarray
+    levels: np.ndarray
+    group: np.ndarray
+    notes: tuple[tuple[str, ...], ...]
+
+    def __call__(self, rows: np.ndarray) -> Described:
+        """Describe the conditions at ``rows`` [n]."""
+        control, level, spread = self.control[rows], self.describer.level, self.describer.spread
+        mean_control, mean_delta, sd_delta = (self.levels[self.group[rows], k] for k in range(3))
+        features = np.zeros((*control.shape, N_FEATURES), dtype=np.float32)
+        if self.base is not None and self.deviation is not None:
+            features[..., 0] = self.base[rows]
+            features[..., 1] = self.deviation[rows]
+        features[..., 2] = (control - level) / spread
+        features[..., 3] = (control - mean_control) / spread
+        features[..., 4] = mean_delta
+        features[..., 5] = sd_delta
+        features[..., 6:10] = self.coverage[rows][:, None, :]
+        asked = [self.conditions[row] for row in rows]
+        for i, condition in enumerate(asked):
+            for name, strength in zip(condition.names, strengths(condition, self.describer.doses), strict=True):
+                if name in self._place:
+                    features[i, self._place[name], 10] = self.describer.sign(condition.context) * strength
+        return Described(base=features[..., 0].copy(), features=features, notes=tuple(self.notes[row] for row in rows))
+
+    @functools.cached_property
+    def _place(self) -> dict[str, int]:
+        return {gene: i for i, gene in enumerate(self.genes)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,37 +158,35 @@ class Among:
 
     def __call__(self, asked: Sequence[Condition], control: np.ndarray) -> Described:
         """Describe conditions with control means [condition, gene]."""
-        n, genes = control.shape
-        base, deviation = np.zeros((n, genes)), np.zeros((n, genes))
-        notes: tuple[tuple[str, ...], ...] = ((),) * n
+        return self.hold(asked, control)(np.arange(len(asked)))
+
+    def hold(self, asked: Sequence[Condition], control: np.ndarray) -> Descriptions:
+        """Conditions with control means [condition, gene], to be described a few at a time."""
+        base = deviation = None
+        notes: tuple[tuple[str, ...], ...] = ((),) * len(asked)
         if self.base is not None:
             response = self.base.predict(asked, control=control)
-            base, deviation, notes = response.delta, np.sqrt(response.variance), response.notes
-        scale, spread = self.describer.scale, self.describer.spread
-        features = np.zeros((n, genes, N_FEATURES), dtype=np.float32)
-        features[..., 0] = base / scale
-        features[..., 1] = deviation / scale
-        features[..., 2] = (control - self.describer.level) / spread
-        mean_control, mean_delta, sd_delta = self._of_genes
-        features[..., 3] = (control - mean_control) / spread
-        features[..., 4] = mean_delta
-        features[..., 5] = sd_delta
-        features[..., 6:10] = self._coverage(asked)[:, None, :]
-        for i, condition in enumerate(asked):
-            for name, strength in zip(condition.names, strengths(condition, self.describer.doses), strict=True):
-                if name in self._place:
-                    features[i, self._place[name], 10] = self.describer.sign(condition.context) * strength
-        return Described(base=base / scale, features=features, notes=notes)
+            base = (response.delta / self.describer.scale).astype(np.float32)
+            deviation = (np.sqrt(response.variance) / self.describer.scale).astype(np.float32)
+            notes = response.notes
+        return Descriptions(
+            describer=self.describer,
+            genes=self.seen.genes,
+            conditions=asked,
+            control=control,
+            base=base,
+            deviation=deviation,
+            coverage=self._coverage(asked),
+            levels=self._levels[None],
+            group=np.zeros(len(asked), dtype=np.int64),
+            notes=notes,
+        )
 
     @functools.cached_property
-    def _of_genes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Mean control, mean and sd of the effects in units of ``scale``; each [gene]."""
-        scale = self.describer.scale
-        return self.seen.control.mean(axis=0), self.seen.delta.mean(axis=0) / scale, self.seen.delta.std(axis=0) / scale
-
-    @functools.cached_property
-    def _place(self) -> dict[str, int]:
-        return {gene: i for i, gene in enumerate(self.seen.genes)}
+    def _levels(self) -> np.ndarray:
+        """[3, gene] mean control, mean and sd of the effects in units of ``scale``."""
+        scale, seen = self.describer.scale, self.seen
+        return np.stack([seen.control.mean(axis=0), seen.delta.mean(axis=0) / scale, seen.delta.std(axis=0) / scale])
 
     @functools.cached_property
     def _alone(self) -> dict[str, set[str]]:
@@ -194,14 +252,30 @@ def hidden_groups(
     return [(np.array(rows), masks[rows[0]]) for rows in alone]
 
 
-def describe_train(describer: Describer, effects: Effects, *, axes: Sequence[str]) -> Described:
-    """Every train condition described without what is hidden from it."""
-    n, genes = effects.delta.shape
-    base, features = np.zeros((n, genes)), np.zeros((n, genes, N_FEATURES), dtype=np.float32)
-    notes: list[tuple[str, ...]] = [()] * n
+def describe_train(describer: Describer, effects: Effects, *, axes: Sequence[str]) -> Descriptions:
+    """Every train condition, to be described without what is hidden from it."""
+    shape = effects.delta.shape
+    base, deviation = (np.zeros(shape, dtype=np.float32) if describer.over else None for _ in range(2))
+    coverage, group = np.zeros((shape[0], 4)), np.zeros(shape[0], dtype=np.int64)
+    levels: list[np.ndarray] = []
+    notes: list[tuple[str, ...]] = [()] * shape[0]
     for rows, mask in hidden_groups(effects.conditions, axes, most=MOST_GROUPS):
-        part = describer.among(effects.select(mask))([effects.conditions[i] for i in rows], effects.control[rows])
-        base[rows], features[rows] = part.base, part.features
+        part = describer.among(effects.select(mask)).hold([effects.conditions[i] for i in rows], effects.control[rows])
+        if base is not None and deviation is not None:
+            base[rows], deviation[rows] = part.base, part.deviation
+        coverage[rows], group[rows] = part.coverage, len(levels)
+        levels.append(part.levels[0])
         for i, said in zip(rows, part.notes, strict=True):
             notes[i] = said
-    return Described(base=base, features=features, notes=tuple(notes))
+    return Descriptions(
+        describer=describer,
+        genes=effects.genes,
+        conditions=effects.conditions,
+        control=effects.control,
+        base=base,
+        deviation=deviation,
+        coverage=coverage,
+        levels=np.stack(levels),
+        group=group,
+        notes=tuple(notes),
+    )

@@ -1,6 +1,6 @@
 """The order in which rows are seen: a function of seed and step alone, so that any step can be reached again.
 
-A ``Source`` is what a network is fitted to, a ``Stream`` its batches in that order. Rows in memory are one long stream:
+A ``Source`` is what a network is fitted to, a ``Stream`` its batches in that order. ``Rows`` are one long stream:
 the permutation of epoch 0, then that of epoch 1, and so on; a batch is the next ``size`` rows of it. A rank of a
 distributed run takes every ``ranks``-th row of each batch, so that all ranks together see what one process would.
 """
@@ -8,14 +8,17 @@ distributed run takes every ``ranks``-th row of each batch, so that all ranks to
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 __all__ = ["Batches", "Rows", "Source", "Stream", "digest_of", "rows_of_step"]
+
+ROWS_AT_ONCE = 16  # of a digest
 
 
 class Stream(Protocol):
@@ -51,18 +54,31 @@ def rows_of_step(step: int, *, seed: int, rows: int, size: int) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rows:
-    """Rows in memory: tensors with P rows each, by name."""
+    """Rows that are built when a batch asks for them: what is in memory does not grow with their number.
 
-    tensors: Mapping[str, torch.Tensor]
+    Attributes:
+        count: P rows.
+        build: row numbers [B] -> tensors with B rows each, by name; a row does not depend on the others.
+    """
+
+    count: int
+    build: Callable[[np.ndarray], dict[str, torch.Tensor]]
 
     def stream(self, *, seed: int, size: int, steps: int, rank: int = 0, ranks: int = 1) -> Stream:
         """Shuffled anew every epoch."""
-        n = len(next(iter(self.tensors.values())))
-        return _RowStream(self, Batches(seed=seed, rows=n, size=size, steps=steps, rank=rank, ranks=ranks))
+        return _RowStream(self, Batches(seed=seed, rows=self.count, size=size, steps=steps, rank=rank, ranks=ranks))
 
     def digest(self) -> str:
-        """sha256 over names, shapes and values."""
-        return digest_of(self.tensors)
+        """sha256 over names, shapes and values, some rows at a time."""
+        return self._digest
+
+    @functools.cached_property
+    def _digest(self) -> str:
+        digest = hashlib.sha256()
+        for start in range(0, self.count, ROWS_AT_ONCE):
+            rows = np.arange(start, min(start + ROWS_AT_ONCE, self.count))
+            digest.update(digest_of(self.build(rows)).encode())
+        return digest.hexdigest()
 
 
 def digest_of(tensors: Mapping[str, torch.Tensor]) -> str:
@@ -114,8 +130,7 @@ class _RowStream:
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         for index in self.batches:
-            at = torch.from_numpy(index)
-            yield {name: tensor[at] for name, tensor in self.rows.tensors.items()}
+            yield self.rows.build(index)
 
     def state_dict(self) -> dict[str, Any]:
         return self.batches.state_dict()

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 from safetensors.numpy import load_file
@@ -30,6 +31,7 @@ from perturbcast.schema import Condition, canonical_hash, gene_list_hash
 from perturbcast.stores import sealed_directory
 from perturbcast.stores.atomic import write_json
 from perturbcast.training import stored_controls
+from perturbcast.training.mapped_model import MappedModel
 from perturbcast.training.trained_model import TrainedModel
 
 __all__ = ["load_model", "save_model"]
@@ -98,16 +100,50 @@ def _fill(beside: Path, model: TrainedModel) -> None:
     sealed_directory.seal(beside, KIND, facts, packages=LEARNED_BY if by_gradient else ())
 
 
-def load_model(directory: Path) -> TrainedModel:
+@overload
+def load_model(
+    directory: Path, *, genes: Sequence[str] | None = None, by_name: Literal[False] = False
+) -> TrainedModel: ...
+@overload
+def load_model(directory: Path, *, genes: Sequence[str], by_name: Literal[True]) -> MappedModel: ...
+def load_model(
+    directory: Path, *, genes: Sequence[str] | None = None, by_name: bool = False
+) -> TrainedModel | MappedModel:
     """Read a model directory after checking every file against its fingerprint.
+
+    Args:
+        directory: what ``save_model`` wrote.
+        genes: of the caller's columns; refused where they are not the model's in its order. None to take the order
+            that the model has.
+        by_name: map the model onto ``genes`` by name instead: they may stand in any order and hold others.
 
     Raises:
         UsageError: there is no such directory.
-        ValueError: the directory is half-written, was changed, or was written by another format.
+        ValueError: the directory is half-written, was changed, or was written by another format; the genes are in
+            another order, or with ``by_name`` lack one of the model's.
     """
     claimed = sealed_directory.verify(directory, KIND)
     with sealed_directory.reading(directory, KIND, FORMAT):
-        return _read(directory, fingerprint=claimed)
+        model = _read(directory, fingerprint=claimed)
+    if genes is None:
+        if by_name:
+            raise ValueError("Genes are mapped by name onto a list of them; got by_name without genes. Give both.")
+        return model
+    if by_name:
+        return MappedModel(own=model, given=tuple(genes))
+    if tuple(genes) != model.genes:
+        raise ValueError(
+            f"Columns stand in the gene order of the model; {_first_difference(genes, model.genes)}. Load it with "
+            "by_name=True to map them, or bring the columns into the order of 'genes' in its config.json."
+        )
+    return model
+
+
+def _first_difference(given: Sequence[str], own: Sequence[str]) -> str:
+    for i, (one, other) in enumerate(zip(given, own, strict=False)):
+        if one != other:
+            return f"column {i} is {one!r}, the model's is {other!r}"
+    return f"there are {len(given)} columns, the model has {len(own)}"
 
 
 def _read(directory: Path, *, fingerprint: str) -> TrainedModel:
