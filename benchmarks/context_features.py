@@ -1,7 +1,7 @@
 """Context features beside context ids on contexts never seen, where simulated effects follow their context and not.
 
     python benchmarks/context_features.py            # one screen and fold of each: a minute, to see that it runs
-    python benchmarks/context_features.py --full     # three screens, three unseen contexts of each
+    python benchmarks/context_features.py --full     # four screens, three unseen contexts of each; --context levels id
     python benchmarks/context_features.py --table    # print what is there and fit nothing
 
 ``follows``: Hill regulation with exponent 4, contexts that differ in basal rates (sd 1 of the log) and in no edge, so
@@ -49,7 +49,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "null": {"family": "linear", "intervention": "shift"},
 }
 VARIANTS = ("levels", "id", "features", "none")
-FIELDS: dict[str, Any] = {"over": "additive", "steps": 600, "patience": 10}
+FIELDS: dict[str, Any] = {"over": "additive", "steps": 600, "patience": 10, "learning_rate": 0.01}
 
 
 def rmse(missed: np.ndarray) -> float:
@@ -57,8 +57,8 @@ def rmse(missed: np.ndarray) -> float:
     return float(np.sqrt((missed**2).mean(axis=1)).mean())
 
 
-def run(data: PerturbationData, fold: Split, *, seed: int) -> dict[str, dict[str, float]]:
-    """Name -> RMSE on validation, on test, and of test against the true effects."""
+def run(data: PerturbationData, fold: Split, context: str, *, seed: int) -> dict[str, dict[str, float]]:
+    """Name -> RMSE on validation, on test, and of test against the true effects, of one variant and the two bounds."""
     test = effects(data, cells=fold.parts["test"], conditions=fold.conditions["test"])
     truth: Any = data.truth
     place = {
@@ -76,53 +76,59 @@ def run(data: PerturbationData, fold: Split, *, seed: int) -> dict[str, dict[str
         for name, answer in {"blind": blind, "truth": true}.items()
     }
     validation, controls = held_out(data, fold), control_means(data)
-    for context in VARIANTS:
-        config = catalog.configure("models", "cgio", FIELDS | {"context": context})
-        model = fit(data, fold, kind="cgio", plugin="cgio", config=config, seed=seed, validation=validation)
-        answer = model.predict(test.conditions, control_means=controls).delta
-        held = model.predict(validation.effects.conditions, control_means=controls).delta
-        found[context] = {
-            "validation": float(validation.values(held).mean()),
-            "test": rmse(answer - test.delta),
-            "true": rmse(answer - true),
-        }
+    config = catalog.configure("models", "cgio", FIELDS | {"context": context})
+    model = fit(data, fold, kind="cgio", plugin="cgio", config=config, seed=seed, validation=validation)
+    answer = model.predict(test.conditions, control_means=controls).delta
+    held = model.predict(validation.effects.conditions, control_means=controls).delta
+    found[context] = {
+        "validation": float(validation.values(held).mean()),
+        "test": rmse(answer - test.delta),
+        "true": rmse(answer - true),
+    }
     return found
 
 
 def table(rows: list[dict[str, Any]]) -> None:
-    """Print means over test contexts, and differences to ids."""
+    """Print means over test contexts, and differences to ids over those that both have."""
     for setting in SETTINGS:
-        mine = [row["values"] for row in rows if row["setting"] == setting]
-        if not mine:
+        found: dict[str, dict[str, dict[str, float]]] = {}  # name -> test context -> values
+        for row in rows:
+            for name, values in row["values"].items() if row["setting"] == setting else ():
+                found.setdefault(name, {})[row["of"]] = values
+        if "id" not in found:
             continue
-        print(f"\n{setting}: {len(mine)} unseen contexts\n| | validation | test | against the truth | test minus ids |")
-        print("|---|---|---|---|---|")
-        for name in mine[0]:
-            means = [
-                f"{np.mean([v[name][part] for v in mine]):.4f}" if part in mine[0][name] else ""
-                for part in ("validation", "test", "true")
-            ]
-            apart = np.array([v[name]["test"] - v["id"]["test"] for v in mine])
+        print(f"\n{setting}\n| | unseen contexts | validation | test | against the truth | test minus ids |")
+        print("|---|---|---|---|---|---|")
+        for name, of in found.items():
+            shared = sorted(of.keys() & found["id"].keys())
+            parts = [part for part in ("validation", "test", "true") if part in of[shared[0]]]
+            means = {part: f"{np.mean([of[key][part] for key in shared]):.4f}" for part in parts}
+            apart = np.array([of[key]["test"] - found["id"][key]["test"] for key in shared])
             interval = mean_interval(apart, seed=0)
             said = "" if interval is None else f" ({interval[0]:+.4f} to {interval[1]:+.4f})"
-            print(f"| {name} | {' | '.join(means)} | {apart.mean():+.4f}{said} |")
+            cells = [means.get(part, "") for part in ("validation", "test", "true")]
+            print(f"| {name} | {len(shared)} | {' | '.join(cells)} | {apart.mean():+.4f}{said} |")
 
 
 def main() -> None:
     """Compute what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("--context", nargs="+", choices=VARIANTS, default=VARIANTS)
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("artifacts/benchmarks/context_features"))
     args = parser.parse_args()
-    screens, unseen = (3, 3) if args.full else (1, 1)
-    for seed in () if args.table else range(screens):
-        for setting, changes in SETTINGS.items():
+    screens, unseen = (4, 3) if args.full else (1, 1)
+    for setting, changes in SETTINGS.items():
+        for seed in () if args.table else range(screens):
             data = simulated.build(simulated.Config(**SIZE, **changes, seed=seed))[0]
             for fold in splits.make(data, "unseen_context", seed=0)[:unseen]:
-                file = args.out / f"{setting}_{seed}_{fold.fold}.json"
-                if not file.exists():
-                    write_json(file, {"setting": setting, "values": run(data, fold, seed=seed)})
+                for context in args.context:
+                    of = f"{seed}_{fold.fold}"
+                    file = args.out / f"{setting}_{of}_{context}.json"
+                    if not file.exists():
+                        values = run(data, fold, context, seed=seed)
+                        write_json(file, {"setting": setting, "of": of, "values": values})
     table([json.loads(file.read_text()) for file in sorted(args.out.glob("*.json"))])
 
 
