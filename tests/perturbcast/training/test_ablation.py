@@ -28,6 +28,8 @@ def test_each_variant_is_one_change_and_none_repeats_the_whole_model():
         groups = {"graphs", "shuffle", "gate"} if name == "graph off" else set(list(fields)[:1])
         assert set(fields) <= groups, name
     assert not any(name.startswith(("graph", "gate", "state")) for name in variants(cgio.Config()))
+    assert {"context none", "context id", "context levels"} < set(variants(cgio.Config()))
+    assert "context levels" not in variants(cgio.Config(perturbation="id")), "an id has no gene to read the level of"
 
 
 def test_a_row_is_what_fitting_that_variant_gives(make_data):

@@ -58,7 +58,8 @@ class Config:
         gate: of edges: ``none``, ``scalar``, ``node``, ``lowrank`` or ``mlp``.
         rounds: of propagation, in edges from the perturbed gene.
         perturbation: ``features`` of target genes, or ``id``: a trained vector for each perturbation of train.
-        context: ``none``, ``id`` (a trained vector for each context of train) or ``features`` of its control profile.
+        context: ``none``, ``id`` (a trained vector for each context of train), ``features`` of its control profile, or
+            ``levels``: these, and the control level of each perturbed gene beside that of train contexts.
         state: encoder of the control profile: ``none``, ``mlp``, ``transformer``, or the ``pretrained`` one of
             ``encoder``.
         encoder: directory of an encoder that 'perturbcast pretrain' made, or a folder of fold_K/ of them; empty for
@@ -90,7 +91,7 @@ class Config:
     gate: Literal["none", "scalar", "node", "lowrank", "mlp"] = "none"
     rounds: int = 2
     perturbation: Literal["features", "id"] = "features"
-    context: Literal["none", "id", "features"] = "features"
+    context: Literal["none", "id", "features", "levels"] = "features"
     state: Literal["none", "mlp", "transformer", "pretrained"] = "none"
     encoder: str = ""
     encoder_tuned: bool = False
@@ -136,6 +137,11 @@ class Config:
                 f"A pretrained state has an encoder, and only such a state reads one; state = {self.state}, encoder = "
                 f"{self.encoder!r}, encoder_tuned = {self.encoder_tuned}. Give both state 'pretrained' and the "
                 "directory of an encoder, or neither."
+            )
+        if self.context == "levels" and self.perturbation == "id":
+            raise ValueError(
+                "Levels are of perturbed genes, and a perturbation known by its id alone has none; context = levels, "
+                "perturbation = id. Use perturbation 'features', or context 'features'."
             )
         if not self.graphs and (self.gate != "none" or self.shuffle):
             raise ValueError(

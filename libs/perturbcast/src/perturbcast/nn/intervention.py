@@ -3,7 +3,9 @@
 z_g = W [1, features of g] (+ nothing per gene that is free, so that a gene which was never perturbed has a trained
 vector); h0_g = z_g m_g; propagation per graph; mixture over graphs by the context; p = degree-normalised sum of the
 signals (and rows of seen ids, where asked for); operator -> one number per gene; a head that all genes share reads
-that number, the gene's own signal and its measured features, and gives mean and variance.
+that number, the gene's own signal and its measured features, and gives mean and variance. With ``context="levels"``
+it also reads how far the perturbed genes' own control levels lie from those of train contexts: a regulator that is
+hardly there has little to lose, and the few axes of a profile do not say which gene that is.
 
 Axes: B rows, G genes, d width, c context width, F features per row and gene, I ids, M graphs.
 """
@@ -21,10 +23,16 @@ from perturbcast.nn import adapters, gates, operator, state
 from perturbcast.nn.heads import positive
 from perturbcast.nn.propagation import Propagation, in_degree_normalised
 
-__all__ = ["Intervention", "Shape"]
+__all__ = ["Intervention", "Shape", "perturbed_level"]
 
 HIDDEN = 16
 HEADS = 2
+
+
+def perturbed_level(profile_BG: torch.Tensor, dose_BG: torch.Tensor) -> torch.Tensor:
+    """Mean [B, 1] of the standardised control levels of the perturbed genes of a row; 0 without any."""
+    perturbed_BG = (dose_BG != 0).to(profile_BG.dtype)
+    return (perturbed_BG * profile_BG).sum(dim=1, keepdim=True) / perturbed_BG.sum(dim=1, keepdim=True).clamp_min(1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,7 +44,8 @@ class Shape:
         ids: I perturbation ids that train holds; 0 for features alone.
         contexts: contexts that train holds, for ``context="id"``.
         features: F.
-        context: how the context is known: ``none``, ``id`` (a trained row each) or ``features`` (control profile).
+        context: how the context is known: ``none``, ``id`` (a trained row each), ``features`` (axes of the control
+            profile) or ``levels`` (these, and the control level of what is perturbed).
         width: d, also of the context vector.
     """
 
@@ -44,7 +53,7 @@ class Shape:
     ids: int
     contexts: int
     features: int
-    context: Literal["none", "id", "features"]
+    context: Literal["none", "id", "features", "levels"]
     width: int
     rounds: int
     gate: gates.Kind
@@ -88,7 +97,7 @@ class Intervention(nn.Module):
         self.of_gene = nn.Linear(self.gene_features.shape[1], d, bias=False)
         if shape.ids:
             self.of_id = nn.Parameter(torch.randn(shape.ids, d) / d**0.5)
-        if shape.context == "features":
+        if shape.context in ("features", "levels"):
             self.of_profile = nn.Sequential(nn.Linear(len(profile_axes), d), nn.Tanh())
         elif shape.context == "id":
             self.of_context = nn.Parameter(torch.randn(shape.contexts, d) / d**0.5)
@@ -118,7 +127,8 @@ class Intervention(nn.Module):
         )
         self.signal = nn.Linear(d, 4, bias=False)
         self.own = nn.Linear(d, 4, bias=False)
-        self.head = nn.Sequential(nn.Linear(1 + 4 + 4 + shape.features, HIDDEN), nn.GELU())
+        read = 1 + 4 + 4 + shape.features + (shape.context == "levels")
+        self.head = nn.Sequential(nn.Linear(read, HIDDEN), nn.GELU())
         self.mean = nn.Linear(HIDDEN + 1 + 4 + shape.features, 1)
         self.spread = nn.Linear(HIDDEN, 1)
         for layer in (self.mean, self.spread):  # starts as the base that it corrects
@@ -147,13 +157,16 @@ class Intervention(nn.Module):
         operated_BG = self.operate(p_Bd, s_Bd=s_Bd, context_Bc=context_Bd, z_Gd=z_Gd)
         own_BG4 = self.own(z_Gd).expand(len(dose_BG), -1, -1)
         linear = torch.cat([operated_BG[..., None], self.signal(signal_BGd), features_BGF], dim=2)
-        hidden = self.head(torch.cat([linear, own_BG4], dim=2))
+        read = [linear, own_BG4]
+        if self.shape.context == "levels":
+            read.append(perturbed_level(profile_BG, dose_BG)[:, None, :].expand(-1, self.shape.genes, -1))
+        hidden = self.head(torch.cat(read, dim=2))
         mean_BG = self.mean(torch.cat([hidden, linear], dim=2)).squeeze(-1)
         return row["base"] + mean_BG, positive(self.spread(hidden).squeeze(-1))
 
     def context(self, row: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Context vectors [B, d]."""
-        if self.shape.context == "features":
+        if self.shape.context in ("features", "levels"):
             return self.of_profile(torch.tanh(row["profile"] @ self.profile_axes.T))
         if self.shape.context == "id":
             return row["contexts"] @ self.of_context

@@ -49,6 +49,8 @@ def variants(config: Any) -> dict[str, dict[str, Any]]:
         found["graph shuffled"] = {"shuffle": True}
         found |= {f"gate {kind}": {"gate": kind} for kind in ("none", "scalar", "node", "lowrank", "mlp")}
     found |= {f"context {kind}": {"context": kind} for kind in ("none", "id", "features")}
+    if config.perturbation == "features":
+        found["context levels"] = {"context": "levels"}
     if config.operator != "bases":
         other = {"encoder": "", "encoder_tuned": False} if config.encoder else {}
         found |= {f"state {kind}": {"state": kind, **other} for kind in ("none", "mlp", "transformer")}
