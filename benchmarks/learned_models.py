@@ -70,7 +70,10 @@ LEARNED = [
     "cgio_v3",
     "cgio_v3a",
 ]
+BASED = [model for model in LEARNED if "effects" in model]  # closed form, or a network that goes on from one
+BARE = [model for model in LEARNED if model not in BASED]
 SEEDED = ("cgio",)
+JUDGED = 0.95  # share of the best baseline's RMSE; with more sampling error than that nothing can be told
 QUICK = "norman2019_mcfaline2023-unseen_combination"
 
 # conditions of the pipeline need 20 cells; this one says how little can be judged of Gasperini's pairs
@@ -237,13 +240,18 @@ def over_seeds(results: dict[str, dict[int, Any]], model: str, part: str, metric
     return np.array(values, dtype=float).mean(axis=0)
 
 
-def difference(results: dict[str, dict[int, Any]], model: str, best: str) -> str:
-    """Test RMSE of a model minus that of the best baseline, paired; bold where the whole interval is below 0."""
+def against(results: dict[str, dict[int, Any]], model: str, best: str) -> tuple[float, tuple[float, float] | None]:
+    """Test RMSE of a model minus that of the best baseline: its mean, paired, and an interval over conditions."""
     paired = over_seeds(results, model, "test", METRICS[0]) - over_seeds(results, best, "test", METRICS[0])
-    interval = mean_interval(paired, seed=0)
+    return float(paired.mean()), mean_interval(paired, seed=0)
+
+
+def difference(results: dict[str, dict[int, Any]], model: str, best: str) -> str:
+    """``against`` as text; bold where the whole interval is below 0."""
+    mean, interval = against(results, model, best)
     if interval is None:
-        return f"{paired.mean():+.4f}".replace("-", "−")
-    said = f"{paired.mean():+.4f} ({interval[0]:+.4f} to {interval[1]:+.4f})".replace("-", "−")
+        return f"{mean:+.4f}".replace("-", "−")
+    said = f"{mean:+.4f} ({interval[0]:+.4f} to {interval[1]:+.4f})".replace("-", "−")
     return f"**{said}**" if interval[1] < 0 else said
 
 
@@ -255,20 +263,57 @@ def by_validation(results: dict[str, dict[int, Any]]) -> tuple[str, str]:
     return best, min(learned, key=mean.__getitem__, default="")
 
 
-def summary(found: dict[str, dict[str, dict[int, Any]]]) -> list[str]:
-    """Markdown: one row per split, of what was computed."""
-    shown = ("random_effects", "spectral_effects", "cgio_effects")
-    lines = [
-        "| split | test conditions | best baseline | its test RMSE | "
-        + " | ".join(f"`{model}` minus it" for model in shown)
-        + " | chosen by validation |",
-        "|---|---|---|---|" + "---|" * (len(shown) + 1),
+def row_of(results: dict[str, dict[int, Any]], model: str) -> str:
+    """The name under which a split has a model, with or without its graph; empty where it has none."""
+    return next((name for name in (model, f"{model}, no graph") if name in results), "")
+
+
+def summary(found: dict[str, dict[str, dict[int, Any]]], bounds: dict[str, dict[str, float]]) -> list[str]:
+    """Markdown: one row per split for the models with a base, one for the networks without, and a row per model."""
+    lines = []
+    for shown in (BASED, BARE):
+        lines += [
+            "| split | test conditions | sampling error alone | best baseline | its test RMSE | "
+            + " | ".join(f"`{model}` minus it" for model in shown)
+            + " | best learned on validation |",
+            "|---|---|---|---|---|" + "---|" * (len(shown) + 1),
+        ]
+        for split, results in found.items():
+            best, learned = by_validation(results)
+            base = over_seeds(results, best, "test", METRICS[0])
+            rows = [row_of(results, model) for model in shown]
+            said = [difference(results, row, best) if row else "" for row in rows]
+            alone = f"{bounds[split]['rmse']:.4f}" if bounds[split]["rmse"] else "unknown"
+            lines.append(
+                f"| {split} | {len(base)} | {alone} | `{best}` | {base.mean():.4f} | {' | '.join(said)} | `{learned}` |"
+            )
+        lines.append("")
+    return [*lines, *standing(found, bounds)]
+
+
+def standing(found: dict[str, dict[str, dict[int, Any]]], bounds: dict[str, dict[str, float]]) -> list[str]:
+    """Markdown: on how many splits a model is better than, level with and worse than the best baseline."""
+    best = {split: by_validation(results)[0] for split, results in found.items()}
+    judged = [
+        split
+        for split, results in found.items()
+        if bounds[split]["rmse"] < JUDGED * over_seeds(results, best[split], "test", METRICS[0]).mean()
     ]
-    for split, results in found.items():
-        best, learned = by_validation(results)
-        base = over_seeds(results, best, "test", METRICS[0])
-        cells = [difference(results, model, best) if model in results else "not run" for model in shown]
-        lines.append(f"| {split} | {len(base)} | `{best}` | {base.mean():.4f} | {' | '.join(cells)} | `{learned}` |")
+    lines = [
+        f"Splits that can be judged (sampling error below {JUDGED:.0%} of the best baseline's RMSE): {len(judged)}.",
+        "",
+        "| model | better | level | worse | splits |",
+        "|---|---|---|---|---|",
+    ]
+    for model in [*BASED, *BARE, *BASELINES]:
+        ends = []
+        for split in judged:
+            row = row_of(found[split], model)
+            if row:
+                interval = (0.0, 0.0) if row == best[split] else against(found[split], row, best[split])[1]
+                ends.append(interval or (0.0, 0.0))
+        better, worse = sum(high < 0 for _, high in ends), sum(low > 0 for low, _ in ends)
+        lines.append(f"| `{model}` | {better} | {len(ends) - better - worse} | {worse} | {len(ends)} |")
     return lines
 
 
@@ -279,7 +324,7 @@ def table(split: str, results: dict[str, dict[int, Any]], bounds: dict[str, floa
     best, learned = by_validation(results)
     n = len(over_seeds(results, best, "test", rmse))
     lines = [
-        f"### {split}",
+        f"#### {split}",
         "",
         f"{n} test conditions. Best baseline on validation: `{best}`"
         + (f"; best learned: `{learned}`. " if learned else ". ")
@@ -289,7 +334,7 @@ def table(split: str, results: dict[str, dict[int, Any]], bounds: dict[str, floa
             else "The sampling error of signatures is not known."
         ),
         "",
-        "| model | validation RMSE | test RMSE | minus best baseline (95 %) | Pearson of deltas | seeds | CPU s |",
+        "| model | validation RMSE | test RMSE | of seeds | minus best baseline (95 %) | Pearson of deltas | CPU s |",
         "|---|---|---|---|---|---|---|",
     ]
     for model in sorted(results, key=validation.__getitem__):
@@ -297,9 +342,10 @@ def table(split: str, results: dict[str, dict[int, Any]], bounds: dict[str, floa
         said = "" if model == best else difference(results, model, best)
         r = np.nanmean(over_seeds(results, model, "test", pearson))
         cpu = np.mean([result["cpu_seconds"] for result in results[model].values()])
+        each = sorted(np.mean(result["test"][rmse]) for result in results[model].values())
+        seeds = f"{len(each)}: {each[0]:.4f} to {each[-1]:.4f}" if len(each) > 1 else ""
         lines.append(
-            f"| `{model}` | {validation[model]:.4f} | {test.mean():.4f} | {said} | {r:.3f} | {len(results[model])} | "
-            f"{cpu:.0f} |"
+            f"| `{model}` | {validation[model]:.4f} | {test.mean():.4f} | {seeds} | {said} | {r:.3f} | {cpu:.0f} |"
         )
     return [*lines, ""]
 
@@ -325,7 +371,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "artifacts/benchmarks/learned_models")
     given = parser.parse_args()
     given.graphs, given.published = given.graphs or given.full, given.published or given.full
-    found = {}
+    found, bounds = {}, {}
     if not given.only and not given.full and not given.table:
         given.only, given.seeds, given.models = [QUICK], 1, ["control", "additive", "ridge", "random_effects"]
     for name in given.only or SPLITS:
@@ -352,10 +398,10 @@ def main() -> None:
                         write_json(files[seed], values)
         results = read(folder)
         if any(model in BASELINES for model in results):
-            found[name] = results
-            print("\n".join(table(name, results, json.loads((folder / "noise.json").read_text()))), flush=True)
+            found[name], bounds[name] = results, json.loads((folder / "noise.json").read_text())
+            print("\n".join(table(name, results, bounds[name])), flush=True)
     if len(found) > 1:
-        print("\n".join(summary(found)))
+        print("\n".join(summary(found, bounds)))
 
 
 if __name__ == "__main__":
