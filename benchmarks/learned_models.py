@@ -281,11 +281,12 @@ def summary(found: dict[str, dict[str, dict[int, Any]]], bounds: dict[str, dict[
         for split, results in found.items():
             best, learned = by_validation(results)
             base = over_seeds(results, best, "test", METRICS[0])
+            title = split.replace("-unseen_", ", unseen ")
             rows = [row_of(results, model) for model in shown]
             said = [difference(results, row, best) if row else "" for row in rows]
             alone = f"{bounds[split]['rmse']:.4f}" if bounds[split]["rmse"] else "unknown"
             lines.append(
-                f"| {split} | {len(base)} | {alone} | `{best}` | {base.mean():.4f} | {' | '.join(said)} | `{learned}` |"
+                f"| {title} | {len(base)} | {alone} | `{best}` | {base.mean():.4f} | {' | '.join(said)} | `{learned}` |"
             )
         lines.append("")
     return [*lines, *standing(found, bounds)]

@@ -22,10 +22,19 @@ def make_describer(**values):
         (("perturbation",), TRAIN[0], [False, True, False, False, True]),
         (("perturbation",), TRAIN[2], [False, False, False, False, True]),
         (("combination",), TRAIN[2], [True, True, False, True, True]),
+        (("combination",), TRAIN[0], [False, True, True, False, True]),
         ((), TRAIN[3], [True, True, True, False, True]),
         (("context", "perturbation"), TRAIN[1], [False, False, False, True, True]),
     ],
-    ids=["context", "perturbation", "both targets", "combination", "in distribution", "two axes"],
+    ids=[
+        "context",
+        "perturbation",
+        "both targets",
+        "combination",
+        "same label elsewhere",
+        "in distribution",
+        "two axes",
+    ],
 )
 def test_what_will_be_new_is_hidden(axes, condition, seen):
     assert visible(TRAIN, axes)[TRAIN.index(condition)].tolist() == seen
