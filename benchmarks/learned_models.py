@@ -1,7 +1,7 @@
 """Every model on every measured split: RMSE of means and Pearson of deltas, paired with the best baseline.
 
     python benchmarks/learned_models.py                       # one small split, to see that it runs: half a minute
-    python benchmarks/learned_models.py --full                # everything, three seeds: hours on one core, in pieces
+    python benchmarks/learned_models.py --full                # everything, three seeds: two hours of a core, in pieces
     python benchmarks/learned_models.py --only kang2018-unseen_context --models ridge random_effects
     python benchmarks/learned_models.py --table               # print what is there and fit nothing
 
@@ -10,7 +10,8 @@ turn; a model fits the train part, and one that learns by gradient stops by vali
 learned model of a split are chosen on validation. Differences are paired over test conditions, each the mean over
 seeds, with bootstrap 95 % intervals over conditions. Values are kept by split, model and seed under --out, and what is
 there is not computed again, so that a run may be killed and goes on; the splits are seeded, so that they are those of
-the pipeline. --full takes graph variants and the published comparison in, and ends with one row per split.
+the pipeline. --full takes graph variants and the published comparison in, and ends with one row per split and one per
+model.
 """
 
 from __future__ import annotations
