@@ -1,7 +1,7 @@
 """Every model on every measured split: RMSE of means and Pearson of deltas, paired with the best baseline.
 
     python benchmarks/learned_models.py                       # one small split, to see that it runs: half a minute
-    python benchmarks/learned_models.py --full                # everything, three seeds: hours on one core, in pieces
+    python benchmarks/learned_models.py --full                # everything, three seeds: two hours of a core, in pieces
     python benchmarks/learned_models.py --only kang2018-unseen_context --models ridge random_effects
     python benchmarks/learned_models.py --table               # print what is there and fit nothing
 
@@ -10,16 +10,20 @@ turn; a model fits the train part, and one that learns by gradient stops by vali
 learned model of a split are chosen on validation. Differences are paired over test conditions, each the mean over
 seeds, with bootstrap 95 % intervals over conditions. Values are kept by split, model and seed under --out, and what is
 there is not computed again, so that a run may be killed and goes on; the splits are seeded, so that they are those of
-the pipeline. --full takes graph variants and the published comparison in, and ends with one row per split.
+the pipeline. --full takes graph variants and the published comparison in, and ends with one row per split and one per
+model.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
 import time
+import unittest.mock
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +71,10 @@ LEARNED = [
     "cgio_v3",
     "cgio_v3a",
 ]
+BASED = [model for model in LEARNED if "effects" in model]  # closed form, or a network that goes on from one
+BARE = [model for model in LEARNED if model not in BASED]
 SEEDED = ("cgio",)
+JUDGED = 0.95  # share of the best baseline's RMSE; with more sampling error than that nothing can be told
 QUICK = "norman2019_mcfaline2023-unseen_combination"
 
 # conditions of the pipeline need 20 cells; this one says how little can be judged of Gasperini's pairs
@@ -108,12 +115,12 @@ def gene_graphs(names: str, train: PerturbationData) -> list[GeneGraph]:
 def asked_for(split: str, models: list[str], *, graphs: bool) -> dict[str, dict[str, Any]]:
     """Fields of each model of a split, by the name that its row has; presets go without a graph that nothing enters.
 
-    ``cgio_v1`` without its graph is ``cgio_v0``, and is left out there.
+    ``cgio_v1`` without its graph is ``cgio_v0``, and is left out there, as are the graph variants.
     """
     found = {model: dict(PARAMS["models"][model]) for model in models}
     if SPLITS[split]["dataset"] in NO_TARGET_GENE:
         bare = {model: {k: v for k, v in of.items() if k not in ("graphs", "gate")} for model, of in found.items()}
-        found = {
+        return {
             name if bare[name] == of else f"{name}, no graph": bare[name]
             for name, of in found.items()
             if name != "cgio_v1"
@@ -132,32 +139,60 @@ def scored(measured: Effects, delta: np.ndarray) -> dict[str, list[float | None]
     return found
 
 
-def run(data: PerturbationData, folds: list[Split], fields: dict[str, Any], *, name: str, seed: int) -> dict[str, Any]:
-    """Values of one model and seed on validation and test, all folds pooled."""
+@contextlib.contextmanager
+def described_once(module: Any) -> Iterator[None]:
+    """Within it a network's train conditions are described for the first seed and kept for the others.
+
+    No seed enters a description, and on signatures that of ``cgio_effects`` costs ten times what its descent does.
+    """
+    if not getattr(module, "BY_GRADIENT", False):
+        yield
+        return
+    describe = module.describe_train
+    kept: list[Any] = []
+
+    def once(*given: Any, **named: Any) -> Any:
+        if not kept:
+            kept.append(describe(*given, **named))
+        return kept[0]
+
+    with unittest.mock.patch.object(module, "describe_train", once):
+        yield
+
+
+def run(
+    data: PerturbationData, folds: list[Split], fields: dict[str, Any], *, name: str, seeds: Sequence[int]
+) -> dict[int, dict[str, Any]]:
+    """Values of one model on validation and test for each seed, all folds pooled; CPU seconds are shared evenly."""
     plugin = fields.get("plugin", name)
     config = catalog.configure("models", plugin, {key: value for key, value in fields.items() if key != "plugin"})
     module = catalog.load("models", plugin)
-    parts: dict[str, Any] = {part: {metric: [] for metric in METRICS} for part in ("validation", "test")}
+    found: dict[int, dict[str, Any]] = {
+        seed: {part: {metric: [] for metric in METRICS} for part in ("validation", "test")} for seed in seeds
+    }
     started = time.process_time()
     for fold in folds:
         train = data.subset(fold.parts["train"])
-        model = module.Model.fit(
-            TrainingSet(
-                effects=effects(train, cells=fold.parts["train"], conditions=fold.conditions["train"]),
-                cells=train,
-                graphs={graph.name: graph for graph in gene_graphs(getattr(config, "graphs", ""), train)},
-                ood_axes=fold.ood_axes,
-                validation=held_out(data, fold) if getattr(module, "BY_GRADIENT", False) else None,
-            ),
-            config,
-            generator=np.random.default_rng([seed, fold.fold]),
+        given = TrainingSet(
+            effects=effects(train, cells=fold.parts["train"], conditions=fold.conditions["train"]),
+            cells=train,
+            graphs={graph.name: graph for graph in gene_graphs(getattr(config, "graphs", ""), train)},
+            ood_axes=fold.ood_axes,
+            validation=held_out(data, fold) if getattr(module, "BY_GRADIENT", False) else None,
         )
-        for part, values in parts.items():
-            measured = effects(data, cells=fold.parts[part], conditions=fold.conditions[part])
-            answer = model.predict(measured.conditions, control=measured.control)
-            for metric, of_fold in scored(measured, answer.delta).items():
-                values[metric] += of_fold
-    return {**parts, "cpu_seconds": round(time.process_time() - started, 1)}
+        measured = {
+            part: effects(data, cells=fold.parts[part], conditions=fold.conditions[part])
+            for part in ("validation", "test")
+        }
+        with described_once(module):
+            for seed, parts in found.items():
+                model = module.Model.fit(given, config, generator=np.random.default_rng([seed, fold.fold]))
+                for part, values in parts.items():
+                    answer = model.predict(measured[part].conditions, control=measured[part].control)
+                    for metric, of_fold in scored(measured[part], answer.delta).items():
+                        values[metric] += of_fold
+    share = round((time.process_time() - started) / max(len(found), 1), 1)
+    return {seed: {**parts, "cpu_seconds": share} for seed, parts in found.items()}
 
 
 def noise(data: PerturbationData, folds: list[Split]) -> dict[str, float]:
@@ -206,13 +241,18 @@ def over_seeds(results: dict[str, dict[int, Any]], model: str, part: str, metric
     return np.array(values, dtype=float).mean(axis=0)
 
 
-def difference(results: dict[str, dict[int, Any]], model: str, best: str) -> str:
-    """Test RMSE of a model minus that of the best baseline, paired; bold where the whole interval is below 0."""
+def against(results: dict[str, dict[int, Any]], model: str, best: str) -> tuple[float, tuple[float, float] | None]:
+    """Test RMSE of a model minus that of the best baseline: its mean, paired, and an interval over conditions."""
     paired = over_seeds(results, model, "test", METRICS[0]) - over_seeds(results, best, "test", METRICS[0])
-    interval = mean_interval(paired, seed=0)
+    return float(paired.mean()), mean_interval(paired, seed=0)
+
+
+def difference(results: dict[str, dict[int, Any]], model: str, best: str) -> str:
+    """``against`` as text; bold where the whole interval is below 0."""
+    mean, interval = against(results, model, best)
     if interval is None:
-        return f"{paired.mean():+.4f}".replace("-", "−")
-    said = f"{paired.mean():+.4f} ({interval[0]:+.4f} to {interval[1]:+.4f})".replace("-", "−")
+        return f"{mean:+.4f}".replace("-", "−")
+    said = f"{mean:+.4f} ({interval[0]:+.4f} to {interval[1]:+.4f})".replace("-", "−")
     return f"**{said}**" if interval[1] < 0 else said
 
 
@@ -224,20 +264,74 @@ def by_validation(results: dict[str, dict[int, Any]]) -> tuple[str, str]:
     return best, min(learned, key=mean.__getitem__, default="")
 
 
-def summary(found: dict[str, dict[str, dict[int, Any]]]) -> list[str]:
-    """Markdown: one row per split, of what was computed."""
-    shown = ("random_effects", "spectral_effects", "cgio_effects")
+def row_of(results: dict[str, dict[int, Any]], model: str) -> str:
+    """The name under which a split has a model, with or without its graph; empty where it has none."""
+    return next((name for name in (model, f"{model}, no graph") if name in results), "")
+
+
+def summary(found: dict[str, dict[str, dict[int, Any]]], bounds: dict[str, dict[str, float]]) -> list[str]:
+    """Markdown: one row per split for the models with a base, one for the networks without, and a row per model."""
+    lines = []
+    for shown in (BASED, BARE):
+        lines += [
+            "| split | test conditions | sampling error alone | best baseline | its test RMSE | "
+            + " | ".join(f"`{model}` minus it" for model in shown)
+            + " |",
+            "|---|---|---|---|---|" + "---|" * len(shown),
+        ]
+        for split, results in found.items():
+            best, _ = by_validation(results)
+            base = over_seeds(results, best, "test", METRICS[0])
+            title = split.replace("-unseen_", ", unseen ")
+            rows = [row_of(results, model) for model in shown]
+            said = [difference(results, row, best) if row else "" for row in rows]
+            alone = f"{bounds[split]['rmse']:.4f}" if bounds[split]["rmse"] else "unknown"
+            lines.append(f"| {title} | {len(base)} | {alone} | `{best}` | {base.mean():.4f} | {' | '.join(said)} |")
+        lines.append("")
+    return [*lines, *choices(found), "", *standing(found, bounds)]
+
+
+def choices(found: dict[str, dict[str, dict[int, Any]]]) -> list[str]:
+    """Markdown: what validation chooses, among models that never saw it and among all; both on test."""
     lines = [
-        "| split | test conditions | best baseline | its test RMSE | "
-        + " | ".join(f"`{model}` minus it" for model in shown)
-        + " | chosen by validation |",
-        "|---|---|---|---|" + "---|" * (len(shown) + 1),
+        "| split | best baseline | chosen among those that never see validation | minus best baseline "
+        "| chosen among all that learn | minus best baseline |",
+        "|---|---|---|---|---|---|",
     ]
     for split, results in found.items():
-        best, learned = by_validation(results)
-        base = over_seeds(results, best, "test", METRICS[0])
-        cells = [difference(results, model, best) if model in results else "not run" for model in shown]
-        lines.append(f"| {split} | {len(base)} | `{best}` | {base.mean():.4f} | {' | '.join(cells)} | `{learned}` |")
+        title, best = split.replace("-unseen_", ", unseen "), by_validation(results)[0]
+        closed = {model: of for model, of in results.items() if not model.startswith("cgio") and model not in GRAPHS}
+        said = [
+            f"`{model}` | {difference(results, model, best)}" if model else " | "
+            for model in (by_validation(closed)[1], by_validation(results)[1])
+        ]
+        lines.append(f"| {title} | `{best}` | {' | '.join(said)} |")
+    return lines
+
+
+def standing(found: dict[str, dict[str, dict[int, Any]]], bounds: dict[str, dict[str, float]]) -> list[str]:
+    """Markdown: on how many splits a model is better than, level with and worse than the best baseline."""
+    best = {split: by_validation(results)[0] for split, results in found.items()}
+    judged = [
+        split
+        for split, results in found.items()
+        if bounds[split]["rmse"] < JUDGED * over_seeds(results, best[split], "test", METRICS[0]).mean()
+    ]
+    lines = [
+        f"Splits that can be judged (sampling error below {JUDGED:.0%} of the best baseline's RMSE): {len(judged)}.",
+        "",
+        "| model | better | level | worse | splits |",
+        "|---|---|---|---|---|",
+    ]
+    for model in [*BASED, *BARE, *BASELINES]:
+        ends = []
+        for split in judged:
+            row = row_of(found[split], model)
+            if row:
+                interval = (0.0, 0.0) if row == best[split] else against(found[split], row, best[split])[1]
+                ends.append(interval or (0.0, 0.0))
+        better, worse = sum(high < 0 for _, high in ends), sum(low > 0 for low, _ in ends)
+        lines.append(f"| `{model}` | {better} | {len(ends) - better - worse} | {worse} | {len(ends)} |")
     return lines
 
 
@@ -248,7 +342,7 @@ def table(split: str, results: dict[str, dict[int, Any]], bounds: dict[str, floa
     best, learned = by_validation(results)
     n = len(over_seeds(results, best, "test", rmse))
     lines = [
-        f"### {split}",
+        f"#### {split}",
         "",
         f"{n} test conditions. Best baseline on validation: `{best}`"
         + (f"; best learned: `{learned}`. " if learned else ". ")
@@ -258,7 +352,7 @@ def table(split: str, results: dict[str, dict[int, Any]], bounds: dict[str, floa
             else "The sampling error of signatures is not known."
         ),
         "",
-        "| model | validation RMSE | test RMSE | minus best baseline (95 %) | Pearson of deltas | seeds | CPU s |",
+        "| model | validation RMSE | test RMSE | of seeds | minus best baseline (95 %) | Pearson of deltas | CPU s |",
         "|---|---|---|---|---|---|---|",
     ]
     for model in sorted(results, key=validation.__getitem__):
@@ -266,9 +360,10 @@ def table(split: str, results: dict[str, dict[int, Any]], bounds: dict[str, floa
         said = "" if model == best else difference(results, model, best)
         r = np.nanmean(over_seeds(results, model, "test", pearson))
         cpu = np.mean([result["cpu_seconds"] for result in results[model].values()])
+        each = sorted(np.mean(result["test"][rmse]) for result in results[model].values())
+        seeds = f"{len(each)}: {each[0]:.4f} to {each[-1]:.4f}" if len(each) > 1 else ""
         lines.append(
-            f"| `{model}` | {validation[model]:.4f} | {test.mean():.4f} | {said} | {r:.3f} | {len(results[model])} | "
-            f"{cpu:.0f} |"
+            f"| `{model}` | {validation[model]:.4f} | {test.mean():.4f} | {seeds} | {said} | {r:.3f} | {cpu:.0f} |"
         )
     return [*lines, ""]
 
@@ -294,7 +389,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "artifacts/benchmarks/learned_models")
     given = parser.parse_args()
     given.graphs, given.published = given.graphs or given.full, given.published or given.full
-    found = {}
+    found, bounds = {}, {}
     if not given.only and not given.full and not given.table:
         given.only, given.seeds, given.models = [QUICK], 1, ["control", "additive", "ridge", "random_effects"]
     for name in given.only or SPLITS:
@@ -312,16 +407,19 @@ def main() -> None:
                 print((folder / "published.json").read_text(), flush=True)
             for model, fields in variants.items():
                 plugin = fields.get("plugin", model)
-                for seed in range(given.seeds if plugin in SEEDED else 1):
-                    file = folder / f"{model}@{seed}.json"
-                    if not file.is_file():
-                        write_json(file, run(data, folds, fields, name=model, seed=seed))
+                files = {
+                    seed: folder / f"{model}@{seed}.json" for seed in range(given.seeds if plugin in SEEDED else 1)
+                }
+                missing = [seed for seed, file in files.items() if not file.is_file()]
+                if missing:
+                    for seed, values in run(data, folds, fields, name=model, seeds=missing).items():
+                        write_json(files[seed], values)
         results = read(folder)
         if any(model in BASELINES for model in results):
-            found[name] = results
-            print("\n".join(table(name, results, json.loads((folder / "noise.json").read_text()))), flush=True)
+            found[name], bounds[name] = results, json.loads((folder / "noise.json").read_text())
+            print("\n".join(table(name, results, bounds[name])), flush=True)
     if len(found) > 1:
-        print("\n".join(summary(found)))
+        print("\n".join(summary(found, bounds)))
 
 
 if __name__ == "__main__":

@@ -22,18 +22,27 @@ def make_describer(**values):
         (("perturbation",), TRAIN[0], [False, True, False, False, True]),
         (("perturbation",), TRAIN[2], [False, False, False, False, True]),
         (("combination",), TRAIN[2], [True, True, False, True, True]),
+        (("combination",), TRAIN[0], [False, True, True, False, True]),
         ((), TRAIN[3], [True, True, True, False, True]),
         (("context", "perturbation"), TRAIN[1], [False, False, False, True, True]),
     ],
-    ids=["context", "perturbation", "both targets", "combination", "in distribution", "two axes"],
+    ids=[
+        "context",
+        "perturbation",
+        "both targets",
+        "combination",
+        "same label elsewhere",
+        "in distribution",
+        "two axes",
+    ],
 )
 def test_what_will_be_new_is_hidden(axes, condition, seen):
-    assert visible(condition, TRAIN, axes).tolist() == seen
+    assert visible(TRAIN, axes)[TRAIN.index(condition)].tolist() == seen
 
 
 def test_where_nothing_would_be_left_only_the_condition_itself_is_hidden():
     one = [condition for condition in TRAIN if condition.context == "x"]
-    assert visible(one[0], one, ("context",)).tolist() == [False, True, True]
+    assert visible(one, ("context",))[0].tolist() == [False, True, True]
 
 
 def test_the_base_of_a_train_condition_does_not_know_it(make_train):

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -215,20 +215,42 @@ class Among:
         return rows
 
 
-def visible(condition: Condition, train: Sequence[Condition], axes: Sequence[str]) -> np.ndarray:
-    """Mask [train] of what ``condition`` may be described from; see the table of this module."""
-    own = np.array([c != condition for c in train])
+def visible(train: Sequence[Condition], axes: Sequence[str]) -> np.ndarray:
+    """Masks [asked, train]: what each train condition may be described from; see the table of this module.
+
+    Labels are taken apart once: a base that learns from hidden conditions asks for this at each of its fits.
+    """
+    own = _differ([(c.perturbation, c.context) for c in train])
     masks = []
     if "context" in axes:
-        masks.append(np.array([c.context != condition.context for c in train]))
+        masks.append(_differ([c.context for c in train]))
     if "perturbation" in axes:
-        masks.append(np.array([not set(c.names) & set(condition.names) for c in train]))
+        masks.append(~_share([c.names for c in train]))
     if "combination" in axes:
-        masks.append(np.array([c.perturbation != condition.perturbation for c in train]))
+        masks.append(_differ([c.perturbation for c in train]))
+    found = np.ones((len(train), len(train)), dtype=bool)
+    undecided = np.ones(len(train), dtype=bool)
     for mask in (np.logical_and.reduce([own, *masks]), *masks, own):
-        if mask.any():
-            return mask
-    return np.ones(len(train), dtype=bool)
+        rows = undecided & mask.any(axis=1)
+        found[rows] = mask[rows]
+        undecided &= ~rows
+    return found
+
+
+def _differ(labels: Sequence[Hashable]) -> np.ndarray:
+    """[n, n] whether two labels differ."""
+    numbers = {label: i for i, label in enumerate(dict.fromkeys(labels))}
+    of = np.array([numbers[label] for label in labels], dtype=np.int64)
+    return of[:, None] != of[None, :]
+
+
+def _share(names: Sequence[Sequence[str]]) -> np.ndarray:
+    """[n, n] whether two conditions have a target in common."""
+    place = {name: i for i, name in enumerate(dict.fromkeys(name for group in names for name in group))}
+    hot = np.zeros((len(names), len(place)))
+    for i, group in enumerate(names):
+        hot[i, [place[name] for name in group]] = 1.0
+    return hot @ hot.T > 0
 
 
 def hidden_groups(
@@ -239,7 +261,7 @@ def hidden_groups(
     With more than ``most`` groups, several are dealt together and hide each other too, unless nothing would stay
     visible.
     """
-    masks = [visible(condition, train, axes) for condition in train]
+    masks = visible(train, axes)
     groups: dict[bytes, list[int]] = {}
     for i, mask in enumerate(masks):
         groups.setdefault(mask.tobytes(), []).append(i)

@@ -202,7 +202,8 @@ class Model:
                 row[[place[target] for target in condition.targets]] = 1.0
         shared = hot[0] @ hot[1].T
         number = np.outer(hot[0].sum(axis=1), hot[1].sum(axis=1))
-        same = np.array([[float(c.context == d.context) for d in train] for c in conditions])
+        contexts = [np.array([c.context for c in group], dtype=object) for group in (conditions, train)]
+        same = (contexts[0][:, None] == contexts[1][None, :]).astype(np.float64)
         of_train = np.array([self.contexts.index(condition.context) for condition in train])
         alike = np.exp(-_squared(profiles, self.profiles)[:, of_train] / (2 * self.distance))
         made = [number, number * same, number * alike, shared, shared * same, shared * alike]
