@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.sparse.linalg import LinearOperator, svds
+from scipy.sparse.linalg import LinearOperator
+
+from perturbcast.features.singular_vectors import NOISE, singular_vectors
 
 __all__ = ["principal_axes"]
 
@@ -32,6 +34,7 @@ def principal_axes(x: sp.csr_matrix | np.ndarray, groups: np.ndarray, *, compone
     mean = _dense(member @ rows) / size[:, None]
     if n * genes <= DENSE_VALUES or min(n, genes) <= 2 * components:
         _, scale, axes = np.linalg.svd(_dense(rows) - mean[code], full_matrices=False)
+        noise = 1e-9
     else:
         centred = LinearOperator(
             (n, genes),
@@ -39,10 +42,9 @@ def principal_axes(x: sp.csr_matrix | np.ndarray, groups: np.ndarray, *, compone
             rmatvec=lambda u: rows.T @ u.ravel() - mean.T @ (member @ u.ravel()),
             dtype=np.float64,
         )
-        start = np.random.default_rng(0).standard_normal(min(n, genes))  # a fixed start: the same axes every time
-        _, scale, axes = svds(centred, k=components, v0=start)
-        scale, axes = scale[::-1], axes[::-1]
-    keep = int(min(components, (scale > 1e-9 * max(scale[0], 1e-12)).sum()))
+        _, scale, axes = singular_vectors(centred, components=components)
+        noise = NOISE
+    keep = int(min(components, (scale > noise * max(scale[0], 1e-12)).sum()))
     if keep == 0:
         return np.zeros((genes, 1))
     return np.asarray(axes[:keep].T * scale[:keep])

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.sparse.linalg import svds
 
+from perturbcast.features.singular_vectors import singular_vectors
 from perturbcast.features.target_features import TargetFeatures
 from perturbcast.stores.gene_sets import read_gmt
 
@@ -45,6 +45,5 @@ def _axes(sets: tuple[tuple[str, ...], ...], *, components: int) -> TargetFeatur
         keep = min(components, len(scale))
         left, scale = left[:, :keep], scale[:keep]
     else:
-        start = np.random.default_rng(0).standard_normal(min(member.shape))  # fixed: the same axes every time
-        left, scale, _ = svds(member, k=components, v0=start)
+        left, scale, _ = singular_vectors(member, components=components)
     return TargetFeatures(names=genes, vectors=left * scale).scaled()
