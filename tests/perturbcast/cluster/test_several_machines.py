@@ -100,3 +100,6 @@ def test_lightning_takes_them_for_one_group_of_eight(monkeypatch):
     monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "1")
     with pytest.raises(ValueError, match="devices=4"):
         place.validate_settings(num_devices=4, num_nodes=2)
+    monkeypatch.setenv("PATH", "/nowhere")  # where there is an srun, Lightning warns that it was not used
+    monkeypatch.setenv("SLURM_JOB_NAME", "interactive")
+    assert not slurm.SLURMEnvironment.detect(), "which is why the guide's srun names its job"
