@@ -34,6 +34,14 @@ def run(*words, env=None, cwd=None, code=0, timeout=1800):
     return done.stdout
 
 
+def keep_figures(folder, values):
+    """Add what was measured to figures.json of a folder of images."""
+    file = folder / "figures.json"
+    kept = json.loads(file.read_text()) if file.exists() else {}
+    folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(kept | values, indent=1))
+
+
 @pytest.fixture(scope="session")
 def apptainer(root):
     """Environment in which ``apptainer`` is on the path."""
@@ -68,19 +76,18 @@ def sif(root, apptainer, request):
         return Path(os.environ["PERTURBCAST_IMAGES"]).resolve()
     folder = root / "artifacts/images"
     settings = apptainer | request.getfixturevalue("builds") | {"BUILDERS": "apptainer"}
-    figures = {}
     for name in IMAGES:
         started = time.monotonic()
         said = run(root / "containers/build.sh", name, env=settings)
         assert f"built artifacts/images/{name}.sif" in said
         built = time.monotonic()
         run("apptainer", "exec", folder / f"{name}.sif", "true", env=settings)
-        figures[name] = {
+        figures = {
             "build_s": round(built - started),
             "exec_start_s": round(time.monotonic() - built, 2),
             "megabytes": round((folder / f"{name}.sif").stat().st_size / 1e6),
         }
-    (folder / "figures.json").write_text(json.dumps(figures, indent=1))
+        keep_figures(folder, {name: figures})
     return folder
 
 

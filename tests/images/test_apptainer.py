@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 from tests.contracts.test_licences import ALLOWED, Planted
-from tests.images.conftest import IMAGES, run
+from tests.images.conftest import IMAGES, keep_figures, run
 
 from perturbcast import schema
 from perturbcast.training import load_model
@@ -108,6 +108,4 @@ def test_the_champion_in_an_instance_answers_the_client_of_the_harness_image(
     offline = model.predict([schema.Condition("G0", context)], control_means={})
     with np.load(folder / "answer.npz") as answer:
         assert answer["delta"].tobytes() == offline.delta.tobytes()
-    figures = sif / "figures.json"
-    kept = json.loads(figures.read_text()) if figures.exists() else {}
-    figures.write_text(json.dumps(kept | {"prediction_start_s": round(seconds, 2)}, indent=1))
+    keep_figures(sif, {"prediction_start_s": round(seconds, 2)})

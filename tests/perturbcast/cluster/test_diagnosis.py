@@ -41,6 +41,22 @@ def test_each_fault_is_named(tmp_path, monkeypatch):
     assert rows["torch for train"] == ("CPU build 0", "these stages ask for GPUs: install a CUDA build of torch")
 
 
+def test_the_data_folder_is_there_and_seen_by_the_image(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    (tmp_path / "data").mkdir()
+
+    def data(folder, **rest):
+        return found(diagnose(Site(environment={"PERTURBCAST_DATA": folder}, **rest), stages=()))[
+            f"PERTURBCAST_DATA {folder}"
+        ]
+
+    assert data("/none")[0] == "absent"
+    assert "under PERTURBCAST_DATA in the site file" in data("/none")[1]
+    assert data(str(tmp_path / "data")) == ("there", "")
+    assert data("/usr/share", image="t.sif") == ("not in the image", "add /usr/share to binds in the site file")
+    assert data("/usr/share", image="t.sif", binds=("/usr",)) == ("there", "")
+
+
 def test_a_controller_that_hangs_is_no_answer(tmp_path, monkeypatch):
     make_program(tmp_path, "sinfo", "cpu")
     (tmp_path / "sinfo").write_text("#!/bin/sh\nexec /bin/sleep 20\n")

@@ -1,8 +1,10 @@
 """Which stages become which arrays."""
 
+import dataclasses
+
 import pytest
 
-from perturbcast.cluster import Plan, Stage, make_plan, needed
+from perturbcast.cluster import Plan, Stage, make_plan, needed, unmade
 from perturbcast.errors import UsageError
 
 
@@ -54,6 +56,12 @@ def test_targets_bring_what_they_need_and_not_what_follows():
 def test_unknown_targets_are_refused():
     with pytest.raises(UsageError, match=r"stages of dvc.yaml; trian unknown. Known: import, train, evaluate, report"):
         needed(STAGES, changed=[], present=[], targets=["trian"])
+
+
+def test_inputs_that_no_stage_makes_are_named():
+    reads = ("out/import/part.csv", "out", "code.py", "out/imported")
+    stage = dataclasses.replace(make_stage("train@c"), inputs=reads)
+    assert unmade([STAGES[0], stage], STAGES) == {"train@c": ["code.py", "out/imported"]}
 
 
 def test_arrays_hold_one_group_each_and_wait_for_those_before():

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+import yaml
 
 from perturbcast.cluster import Array, Plan, Stage
+
+COMMIT = ("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-q")
+PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
 
 def test_the_pipeline_is_submitted_from_the_repository_root(call, tmp_path):
@@ -14,6 +23,21 @@ def test_the_pipeline_is_submitted_from_the_repository_root(call, tmp_path):
     done = call("submit", "--dry-run")
     assert done.code == 2
     assert "there is no dvc.yaml and no apptainer/slurm/list_stages.py here. Run in the repository root." in done.err
+
+
+def test_a_stage_whose_input_nothing_makes_is_refused_before_anything_waits(call, root, tmp_path):
+    """As where params.yaml names a split under 'oracle' that is no longer under 'splits'."""
+    shutil.copytree(root / "apptainer/slurm", tmp_path / "apptainer/slurm")
+    (tmp_path / "site.yaml").write_text("{}")
+    (tmp_path / "params.yaml").write_text("{}")
+    split = {"cmd": "true", "deps": ["params.yaml"], "outs": ["splits/a"]}
+    stages = {name: {"cmd": "true", "deps": [f"splits/{name}"], "outs": [f"models/{name}"]} for name in ("a", "b")}
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"split": split} | stages}))
+    for words in (("git", "init", "-q"), ("dvc", "init", "-q"), ("git", "add", "."), (*COMMIT, "-m", "Start")):
+        subprocess.run(words, cwd=tmp_path, check=True, env=os.environ | {"PATH": PATH})
+    done = call("submit", "--dry-run")
+    assert done.code == 2
+    assert "'b' reads splits/b, which no stage makes" in done.err
 
 
 @pytest.mark.parametrize(

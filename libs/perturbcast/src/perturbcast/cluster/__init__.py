@@ -6,7 +6,7 @@ DVC stays outside the jobs: several ``dvc repro`` in one workspace wait for each
 
 from perturbcast.cluster.diagnosis import diagnose
 from perturbcast.cluster.gather import Refused, check, same_checkout
-from perturbcast.cluster.plan import Array, Plan, Stage, make_plan, needed
+from perturbcast.cluster.plan import Array, Plan, Stage, make_plan, needed, unmade
 from perturbcast.cluster.site import Site
 from perturbcast.cluster.slurm import Slurm, gather_command, stage_command
 from perturbcast.cluster.task import run_task
@@ -26,4 +26,5 @@ __all__ = [
     "run_task",
     "same_checkout",
     "stage_command",
+    "unmade",
 ]

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from perturbcast.cluster.site import Site
+from perturbcast.stores.data_folders import VARIABLE
 
 __all__ = ["diagnose"]
 
@@ -41,9 +42,24 @@ def diagnose(site: Site, *, stages: tuple[str, ...]) -> list[tuple[str, str, str
         outside = bind.partition(":")[0]
         there = Path(outside).exists()
         rows.append((f"bind {outside}", "there" if there else "absent", "" if there else "make it, or take it out"))
+    if VARIABLE in site.environment:
+        rows.append(_data(site, Path(site.environment[VARIABLE])))
     if wants_gpu:
         rows.append(_torch(site, wants_gpu))
     return rows
+
+
+def _data(site: Site, folder: Path) -> tuple[str, str, str]:
+    """A folder that is absent, or that the image does not see, fails every import after it has waited."""
+    what = f"{VARIABLE} {folder}"
+    if not folder.is_dir():
+        return what, "absent", f"name the folder of the measured data under {VARIABLE} in the site file"
+    place = folder if folder.is_absolute() else folder.resolve()
+    inside = [bind.split(":")[1 if ":" in bind else 0] for bind in site.binds]
+    seen = [Path.cwd(), Path.home(), *map(Path, ("/tmp", *inside))]  # Apptainer mounts the first three by itself
+    if site.image is not None and not any(place.is_relative_to(one) for one in seen):
+        return what, "not in the image", f"add {folder} to binds in the site file"
+    return what, "there", ""
 
 
 def _program(name: str, remedy: str) -> tuple[str, str, str]:

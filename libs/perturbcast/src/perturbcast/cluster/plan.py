@@ -6,11 +6,12 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 from perturbcast.errors import UsageError
 
-__all__ = ["Array", "Plan", "Stage", "make_plan", "needed"]
+__all__ = ["Array", "Plan", "Stage", "make_plan", "needed", "unmade"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,6 +146,22 @@ def needed(
         if stage.name in wanted and (stage.name in changed or missing or runs & set(stage.after)):
             runs.add(stage.name)
     return [stage for stage in ordered if stage.name in runs]
+
+
+def unmade(runs: Iterable[Stage], stages: Iterable[Stage]) -> dict[str, list[str]]:
+    """Stage -> inputs that no stage of the pipeline makes; those have to be there before anything runs.
+
+    Args:
+        runs: the stages that have to run.
+        stages: the whole pipeline.
+    """
+    made = [PurePosixPath(path) for stage in stages for path in stage.outputs]
+
+    def is_made(path: PurePosixPath) -> bool:  # an input is an output, a part of one, or a folder that holds some
+        return any(path.is_relative_to(output) or output.is_relative_to(path) for output in made)
+
+    left = {stage.name: [path for path in stage.inputs if not is_made(PurePosixPath(path))] for stage in runs}
+    return {name: paths for name, paths in left.items() if paths}
 
 
 def make_plan(stages: Iterable[Stage], *, commit: str, params: str) -> Plan:

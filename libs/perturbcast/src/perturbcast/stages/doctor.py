@@ -24,7 +24,8 @@ PACKAGES = ("perturbcast", "anndata", "numpy", "scipy", "mlflow", "dvc")
 
 def command(
     slurm: Annotated[
-        bool, typer.Option("--slurm", help="Check the cluster of --site too: partitions, image, binds, GPU build.")
+        bool,
+        typer.Option("--slurm", help="Check the cluster of --site too: partitions, image, binds, data, GPU build."),
     ] = False,
     site: Annotated[Path, typer.Option(help="Site file of the cluster.")] = SITE,
 ) -> None:

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ import pydantic
 import typer
 import yaml
 
-from perturbcast.cluster import Plan, Site, Slurm, Stage, gather_command, make_plan, needed, stage_command
+from perturbcast.cluster import Plan, Site, Slurm, Stage, gather_command, make_plan, needed, stage_command, unmade
 from perturbcast.cluster.slurm import BATCH, GATHER
 from perturbcast.cluster.task import content, head
 from perturbcast.errors import UsageError
@@ -105,7 +106,19 @@ def _plan(targets: list[str]) -> Plan:
     stages = [Stage.from_json(value) for value in _pipeline()]
     present = [path for stage in stages for path in stage.outputs if Path(path).exists()]
     runs = needed(stages, changed=_changed(), present=present, targets=targets)
+    _check_inputs(unmade(runs, stages))
     return make_plan(runs, commit=head(), params=content(["params.yaml"])["params.yaml"])
+
+
+def _check_inputs(read: Mapping[str, list[str]]) -> None:
+    for stage, paths in read.items():
+        absent = [path for path in paths if not Path(path).exists()]
+        if absent:
+            raise UsageError(
+                f"A stage reads what another makes, or files that are there; {stage!r} reads {', '.join(absent)}, "
+                "which no stage makes. A split that params.yaml names under run or oracle has to be under splits, and "
+                "the dataset of a split under datasets: add it there, or take it out here."
+            )
 
 
 def _pipeline() -> list[dict[str, Any]]:
