@@ -20,7 +20,7 @@ def test_each_variant_is_one_change_and_none_repeats_the_whole_model():
     config = cgio.Config(graphs="net", gate="node", operator="fused", over="additive")
     found = variants(config)
     rows = ["whole", "graph off", "graph shuffled", "gate none", "gate scalar", "gate lowrank", "gate mlp"]
-    rows += ["context none", "context id", "state mlp", "state transformer"]
+    rows += ["context none", "context id", "context levels", "state mlp", "state transformer"]
     assert list(found) == [*rows, "adapter film", "adapter lowrank", "adapter experts", "base off"]
     changed = [dataclasses.asdict(dataclasses.replace(config, **fields)) for fields in found.values()]
     assert all(one != other for i, one in enumerate(changed) for other in changed[:i])
