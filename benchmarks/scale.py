@@ -1,6 +1,6 @@
 """How evaluation grows with shards, conditions and cells, measured here and carried on to 100 million cells on paper.
 
-    python benchmarks/scale.py           # about five minutes on two idle cores; ends with 1 where a bound is not kept
+    python benchmarks/scale.py           # about six minutes on two idle cores; ends with 1 where a bound is not kept
     python benchmarks/scale.py --small   # the same on tiny datasets, to see that it runs; bounds are not judged
 
 A shard is a part of the conditions of one fold, worked on by tasks of its own ('perturbcast evaluate --shards N --shard
@@ -338,7 +338,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="tiny datasets, to see that it runs; nothing is judged")
     tiny = parser.parse_args().small
-    few, cells, genes = (16, 20, 100) if tiny else (64, 160, 3000)
+    few, cells, genes = (16, 20, 100) if tiny else (128, 160, 3000)
     heads = ("CPU s", "starts", "work", "longest", "merge", "wall s", "peak GB")
     print(f"{'':<32}{''.join(f'{head:>9}' for head in heads)}")
     with tempfile.TemporaryDirectory() as folder:
